@@ -1,0 +1,175 @@
+//! Rules: Sigma text in, a [`RuleSet`] out that says which rules a record's fields match.
+//!
+//! Invariant: pure. Texts come in as arguments ([`RuleText`]); the command line reads the files.
+//! A rule file with any mistake yields diagnostics and no rules: a typo never becomes a rule that
+//! silently matches nothing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::field::{FieldId, Projection};
+use crate::time::Span;
+
+/// How grave: Sigma's levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For the record.
+    Informational,
+    /// Worth a look some day.
+    Low,
+    /// Worth a look today.
+    Medium,
+    /// Wakes a person.
+    High,
+    /// Wakes a person, and more than one.
+    Critical,
+}
+
+impl Level {
+    /// As written in rules.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical]
+            .into_iter()
+            .find(|level| level.as_str() == text)
+            .ok_or_else(|| format!("'{text}' is not a level; use informational, low, medium, high or critical"))
+    }
+}
+
+/// A rule file as text, with the name that diagnostics show.
+#[derive(Clone, Debug)]
+pub struct RuleText {
+    /// Path relative to the rules folder, like `destruction/schedule_key_deletion.yml`; its first
+    /// folder is the rule's family.
+    pub path: String,
+    /// The YAML, one or more documents.
+    pub text: String,
+}
+
+/// The position of a rule in its [`RuleSet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIndex(pub u32);
+
+/// What a rule says about itself; goes into alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleMeta {
+    /// The rule's uuid: incidents hang on it, so it never changes.
+    pub id: String,
+    /// One line for people.
+    pub title: String,
+    /// First folder of the file's path: destruction, grants, ...
+    pub family: String,
+    /// Longer explanation.
+    pub description: String,
+    /// `experimental`, `test` or `stable`.
+    pub status: String,
+    /// ATT&CK and other tags as in Sigma.
+    pub tags: Vec<String>,
+    /// Control frameworks, like `PCI-DSS-4.0.1:10.2.1`.
+    pub controls: Vec<String>,
+    /// Known harmless causes.
+    pub falsepositives: Vec<String>,
+    /// Hash of the rule's text, so that an alert says which version fired.
+    pub hash: String,
+    /// Where the rule was read.
+    pub path: String,
+}
+
+/// A text with `{field}` placeholders (`{{` for a brace), filled in when an alert is rendered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    /// Literals and fields in turn.
+    pub parts: Vec<TemplatePart>,
+}
+
+/// A piece of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// Text as it stands.
+    Literal(String),
+    /// The value of a field. The path is kept for the alert, which holds values by path.
+    Field(String, FieldId),
+    /// How many distinct records the incident counts: `{count}`.
+    Count,
+}
+
+/// What makes a match count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detector {
+    /// Every match is a qualifying match.
+    Every,
+    /// At least `threshold` distinct records of the group within `timespan` (both ends included).
+    EventCount {
+        /// At least this many.
+        threshold: u64,
+        /// The window that ends at a match.
+        timespan: Span,
+    },
+    /// At least `threshold` distinct values of `field` within `timespan`.
+    ValueCount {
+        /// Whose values are counted.
+        field: FieldId,
+        /// At least this many.
+        threshold: u64,
+        /// The window that ends at a match.
+        timespan: Span,
+    },
+}
+
+/// A rule that opens incidents: a detection, or a correlation over detections.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What it says about itself.
+    pub meta: Arc<RuleMeta>,
+    /// How grave.
+    pub level: Level,
+    /// What makes two matches the same incident: field path and id.
+    pub group_by: Vec<(String, FieldId)>,
+    /// What makes a match count.
+    pub detector: Detector,
+    /// The gap in event time that ends an incident.
+    pub quiet: Span,
+    /// How late a record may come and still be counted exactly.
+    pub lateness: Span,
+    /// The sentence of the alert.
+    pub summary: Template,
+    /// Commands and runbook links shown in the alert, never run.
+    pub respond: Vec<Template>,
+}
+
+impl Rule {
+    /// Default [`Rule::quiet`].
+    pub const DEFAULT_QUIET: Span = Span::from_secs(3600);
+    /// Default [`Rule::lateness`].
+    pub const DEFAULT_LATENESS: Span = Span::from_secs(3600);
+}
+
+/// All rules, compiled, with the projection that decodes what they read.
+#[derive(Debug)]
+pub struct RuleSet {
+    /// The fields to decode.
+    pub projection: Projection,
+    /// The rules that open incidents, by [`RuleIndex`].
+    pub rules: Vec<Rule>,
+}

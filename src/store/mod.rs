@@ -1,0 +1,92 @@
+//! Stores: engine state and outbox, committed together.
+//!
+//! Invariant: [`StateStore::commit`] returns only when everything in the [`Commit`] is durable, or
+//! nothing of it is.
+
+use crate::alert::Alert;
+
+/// Orders the outbox; given out by the store, ascending.
+pub type OutboxSeq = u64;
+
+/// One row of the engine's state: an opaque key and its new value, or its removal.
+///
+/// Keys sort in the order that the engine chooses; the store only keeps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDelta {
+    /// The row.
+    pub key: Vec<u8>,
+    /// Its new bytes; `None` removes it.
+    pub value: Option<Vec<u8>>,
+}
+
+/// What one batch changes, all or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Changed rows; of several for one key the last counts.
+    pub deltas: Vec<StateDelta>,
+    /// Alerts to send.
+    pub outbox: Vec<Alert>,
+}
+
+/// What a store held when it was opened.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// All rows, in key order.
+    pub rows: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Why a store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Cannot be read or written now (disk full, I/O error): nothing was committed.
+    #[error("state store {path}: {reason}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said and what to do.
+        reason: String,
+    },
+    /// Another process has it open.
+    #[error("state store {path} is in use by another process; run one kmswatch per store")]
+    Busy {
+        /// The file.
+        path: String,
+    },
+    /// Written by a newer kmswatch, or not a store at all.
+    #[error("state store {path}: {reason}")]
+    Format {
+        /// The file.
+        path: String,
+        /// What was found and what to do.
+        reason: String,
+    },
+}
+
+/// Durable state with an outbox. Blocking: the pipeline gives it a thread of its own.
+pub trait StateStore: Send {
+    /// Everything committed so far.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn restore(&self) -> Result<Restored, StoreError>;
+    /// Makes a batch durable, all or nothing.
+    ///
+    /// # Errors
+    /// When it is not durable; nothing of it is visible then.
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
+    /// The oldest alerts that are not yet delivered, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn pending(&self, limit: usize) -> Result<Vec<(OutboxSeq, Alert)>, StoreError>;
+    /// How many alerts are not yet delivered.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn pending_len(&self) -> Result<u64, StoreError>;
+    /// Removes delivered alerts from the outbox.
+    ///
+    /// # Errors
+    /// When it is not durable; the alerts will be delivered again.
+    fn delivered(&self, seqs: &[OutboxSeq]) -> Result<(), StoreError>;
+}
