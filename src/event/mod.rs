@@ -5,7 +5,13 @@
 //!
 //! Invariant: pure. Text of a record is data; nothing here trusts it.
 
+pub mod derive;
 pub mod field;
+pub mod key;
+pub mod operation;
+pub mod principal;
+pub mod record;
+pub mod selectors;
 
 use std::fmt;
 use std::sync::Arc;
