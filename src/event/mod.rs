@@ -6,12 +6,15 @@
 //! Invariant: pure. Text of a record is data; nothing here trusts it.
 
 pub mod derive;
+pub mod envelope;
 pub mod field;
 pub mod key;
 pub mod operation;
 pub mod principal;
 pub mod record;
 pub mod selectors;
+pub mod split;
+pub mod unpack;
 
 use std::fmt;
 use std::sync::Arc;
