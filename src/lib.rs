@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod event;
+pub mod keys;
 pub mod rule;
 pub mod sink;
 pub mod source;
