@@ -4,6 +4,7 @@
 //! them through a streaming rule engine, and publishes alerts to SNS so that a pager rings.
 
 pub mod alert;
+pub mod engine;
 pub mod event;
 pub mod keys;
 pub mod rule;

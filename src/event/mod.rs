@@ -41,6 +41,12 @@ impl EventId {
         Self(format!("blake3:{}", blake3::hash(bytes).to_hex().chars().take(32).collect::<String>()).into())
     }
 
+    /// Sorts before every id: where a range begins.
+    #[must_use]
+    pub fn least() -> Self {
+        Self("".into())
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -4,20 +4,10 @@
 //! nothing of it is.
 
 use crate::alert::Alert;
+pub use crate::engine::StateDelta;
 
 /// Orders the outbox; given out by the store, ascending.
 pub type OutboxSeq = u64;
-
-/// One row of the engine's state: an opaque key and its new value, or its removal.
-///
-/// Keys sort in the order that the engine chooses; the store only keeps them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateDelta {
-    /// The row.
-    pub key: Vec<u8>,
-    /// Its new bytes; `None` removes it.
-    pub value: Option<Vec<u8>>,
-}
 
 /// What one batch changes, all or nothing.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,70 @@
+//! A match: one record of one rule and group, with the facts that an alert will show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::watermark::Lane;
+use crate::event::EventId;
+use crate::rule::RuleIndex;
+use crate::time::EventTime;
+
+/// The values of a rule's `group-by` fields, in its order; an absent field is empty.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupKey(pub Vec<Arc<str>>);
+
+/// What an alert tells of a record's key and caller. The same for most records of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Facts {
+    /// Canonical principal.
+    pub principal: Option<Arc<str>>,
+    /// ARN, or what name there is, of the key.
+    pub key: Option<Arc<str>>,
+    /// Alias of the key.
+    pub alias: Option<Arc<str>>,
+    /// Domain of the key.
+    pub domain: Option<Arc<str>>,
+    /// Tier of the domain.
+    pub tier: Option<Arc<str>>,
+    /// Owner of the domain.
+    pub owner: Option<Arc<str>>,
+    /// Account in whose trail the record is.
+    pub account: Option<Arc<str>>,
+    /// Region called.
+    pub region: Option<Arc<str>>,
+    /// The inventory's verdict.
+    pub expected: Option<bool>,
+    /// Why.
+    pub reason: Option<Arc<str>>,
+}
+
+/// A record kept for the alert: its text and the fields that the rule's templates read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The record as it came.
+    pub raw: Arc<str>,
+    /// Field path and value.
+    pub details: BTreeMap<String, String>,
+}
+
+/// One record that one rule matched, in one group.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// The group.
+    pub group: GroupKey,
+    /// `eventID`.
+    pub id: EventId,
+    /// `eventTime`.
+    pub time: EventTime,
+    /// Account and Region.
+    pub lane: Lane,
+    /// Of a value count: the value.
+    pub value: Option<Arc<str>>,
+    /// For the alert.
+    pub facts: Facts,
+    /// For the alert; the engine keeps the earliest few of a group.
+    pub sample: Option<Arc<Sample>>,
+}
