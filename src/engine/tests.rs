@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::EventId;
-use crate::event::field::{Projection, derived};
+use crate::event::field::derived;
 use crate::rule::{Detector, Level, RuleMeta, Template};
 
 const QUIET_SECS: i64 = 40;
@@ -26,7 +26,7 @@ fn rule(detector: Detector, lateness_secs: u64) -> Rule {
 }
 
 fn rules(detector: Detector, lateness_secs: u64) -> Arc<RuleSet> {
-    Arc::new(RuleSet { projection: Projection::fixed(), rules: vec![rule(detector, lateness_secs)] })
+    Arc::new(RuleSet::of_rules(vec![rule(detector, lateness_secs)]))
 }
 
 fn detectors() -> [Detector; 3] {
@@ -301,7 +301,7 @@ fn rows_of_a_changed_rule_are_dropped_and_those_of_another_version_refused() {
     let rows: Vec<_> = engine.take_step().deltas.into_iter().map(|delta| (delta.key, delta.value.unwrap())).collect();
     let mut changed = rules(Detector::Every, 10).rules[0].clone();
     changed.group_by.push(("kms.key_arn".to_owned(), derived::KEY_ARN));
-    let changed = Arc::new(RuleSet { projection: Projection::fixed(), rules: vec![changed] });
+    let changed = Arc::new(RuleSet::of_rules(vec![changed]));
     let mut restored = Engine::new(changed, EngineLimits::default());
     assert_eq!(restored.restore(&rows), Ok(1));
     assert_eq!(restored.groups(), 0);

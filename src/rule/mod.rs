@@ -4,11 +4,32 @@
 //! A rule file with any mistake yields diagnostics and no rules: a typo never becomes a rule that
 //! silently matches nothing.
 
+pub mod catalogue;
+pub mod compile;
+pub mod correlation;
+pub mod detection;
+pub mod diagnostic;
+pub mod example;
+pub mod extension;
+pub mod index;
+pub mod locate;
+pub mod pack;
+pub mod pattern;
+pub mod predicate;
+pub mod template;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::field::{FieldId, Projection};
+pub use compile::Compiled;
+use example::Examples;
+use index::Index;
+use predicate::Predicate;
+
+use crate::event::field::{FieldId, Fields, Projection, core};
 use crate::time::Span;
 
 /// How grave: Sigma's levels.
@@ -172,4 +193,47 @@ pub struct RuleSet {
     pub projection: Projection,
     /// The rules that open incidents, by [`RuleIndex`].
     pub rules: Vec<Rule>,
+    /// Their examples, by [`RuleIndex`].
+    pub examples: Vec<Examples>,
+    predicates: Vec<Predicate>,
+    /// For each predicate the rules that it feeds.
+    inputs: Vec<Vec<RuleIndex>>,
+    index: Index,
+}
+
+impl RuleSet {
+    /// Rules without predicates, for tests of what comes after matching.
+    #[cfg(test)]
+    pub(crate) fn of_rules(rules: Vec<Rule>) -> Self {
+        Self {
+            projection: Projection::fixed(),
+            rules,
+            examples: Vec::new(),
+            predicates: Vec::new(),
+            inputs: Vec::new(),
+            index: Index::default(),
+        }
+    }
+
+    /// Whether some rule may match a record of this source and name.
+    #[must_use]
+    pub fn wants(&self, event_source: &str, event_name: &str) -> bool {
+        self.index.wants(event_source, event_name)
+    }
+
+    /// The rules that a record matches, each once. `fields` has the derived ones filled in; `raw`
+    /// is for keyword search.
+    pub fn matches(&self, fields: &Fields<'_>, raw: &str, out: &mut Vec<RuleIndex>) {
+        out.clear();
+        let text = |id| fields.text(id).unwrap_or_default();
+        let mut candidates = Vec::new();
+        self.index.candidates(text(core::EVENT_SOURCE), text(core::EVENT_NAME), &mut candidates);
+        for candidate in candidates {
+            if self.predicates.get(candidate).is_some_and(|predicate| predicate.holds(fields, raw)) {
+                out.extend(self.inputs.get(candidate).into_iter().flatten());
+            }
+        }
+        out.sort_unstable();
+        out.dedup();
+    }
 }

@@ -1,0 +1,334 @@
+//! Tests on one value: what a Sigma value and its modifiers come to.
+//!
+//! Strings compare without case unless `cased`; numbers and booleans compare by their spelling, so
+//! that `true` in a rule meets both JSON `true` and CloudTrail's `"true"`.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use ipnet::IpNet;
+use regex::{Regex, RegexBuilder};
+use rsigma_parser::{Modifier, SigmaString, SpecialChar, StringPart};
+
+use super::diagnostic::Code;
+use super::locate::{Data, Node};
+use crate::event::field::FieldValue;
+
+/// A test on one value.
+#[derive(Clone, Debug)]
+pub enum ValueTest {
+    /// Equal text.
+    Equals(Needle),
+    /// Text within.
+    Contains(Needle),
+    /// Text at the start.
+    StartsWith(Needle),
+    /// Text at the end.
+    EndsWith(Needle),
+    /// A pattern.
+    Regex(Regex),
+    /// An address in a network.
+    Cidr(IpNet),
+    /// A number compared.
+    Compare(Comparison, f64),
+    /// JSON null, or no value.
+    Null,
+}
+
+/// How numbers compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as in Sigma")]
+pub enum Comparison {
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+/// A text to look for, prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needle {
+    /// Lower case unless `cased`.
+    pub text: String,
+    /// Case counts.
+    pub cased: bool,
+}
+
+impl Needle {
+    fn new(text: &str, cased: bool) -> Self {
+        Self { text: if cased { text.to_owned() } else { text.to_lowercase() }, cased }
+    }
+
+    fn fold<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.cased || !text.chars().any(char::is_uppercase) {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(text.to_lowercase())
+        }
+    }
+
+    fn equals(&self, text: &str) -> bool {
+        if !self.cased && self.text.is_ascii() && text.is_ascii() {
+            return self.text.eq_ignore_ascii_case(text);
+        }
+        self.fold(text) == self.text
+    }
+}
+
+impl ValueTest {
+    /// Whether a value passes.
+    #[must_use]
+    pub fn passes(&self, value: &FieldValue<'_>) -> bool {
+        if let Self::Null = self {
+            return matches!(value, FieldValue::Null);
+        }
+        value.to_text().is_some_and(|text| self.passes_text(&text))
+    }
+
+    /// Whether a text passes.
+    #[must_use]
+    pub fn passes_text(&self, text: &str) -> bool {
+        match self {
+            Self::Equals(needle) => needle.equals(text),
+            Self::Contains(needle) => needle.fold(text).contains(&needle.text),
+            Self::StartsWith(needle) => needle.fold(text).starts_with(&needle.text),
+            Self::EndsWith(needle) => needle.fold(text).ends_with(&needle.text),
+            Self::Regex(regex) => regex.is_match(text),
+            Self::Cidr(network) => text.parse::<IpAddr>().is_ok_and(|address| network.contains(&address)),
+            Self::Compare(how, wanted) => text.trim().parse::<f64>().is_ok_and(|given| match how {
+                Comparison::Gt => given > *wanted,
+                Comparison::Gte => given >= *wanted,
+                Comparison::Lt => given < *wanted,
+                Comparison::Lte => given <= *wanted,
+            }),
+            Self::Null => false,
+        }
+    }
+}
+
+/// Why a value and its modifiers make no test.
+pub type PatternError = (Code, String);
+
+/// Compiles one value of a detection item.
+///
+/// # Errors
+/// What is wrong with the value.
+pub fn compile(value: &Node, modifiers: &[Modifier]) -> Result<Vec<ValueTest>, PatternError> {
+    let has = |modifier| modifiers.contains(&modifier);
+    if let Data::Null = value.data {
+        return Ok(vec![ValueTest::Null]);
+    }
+    let text = value.scalar_text().ok_or((Code::BadValue, "a map or list where a value was expected".to_owned()))?;
+    let comparison = [
+        (Modifier::Gt, Comparison::Gt),
+        (Modifier::Gte, Comparison::Gte),
+        (Modifier::Lt, Comparison::Lt),
+        (Modifier::Lte, Comparison::Lte),
+    ];
+    if let Some((_, how)) = comparison.into_iter().find(|(modifier, _)| has(*modifier)) {
+        let number = text.parse().map_err(|_| (Code::BadValue, format!("'{text}' is not a number")))?;
+        return Ok(vec![ValueTest::Compare(how, number)]);
+    }
+    if has(Modifier::Cidr) {
+        let network =
+            text.parse().map_err(|_| (Code::BadCidr, format!("'{text}' is not a network like 10.0.0.0/8")))?;
+        return Ok(vec![ValueTest::Cidr(network)]);
+    }
+    let cased = has(Modifier::Cased);
+    if has(Modifier::Re) {
+        return regex(&text, |builder| {
+            builder
+                .case_insensitive(has(Modifier::IgnoreCase))
+                .multi_line(has(Modifier::Multiline))
+                .dot_matches_new_line(has(Modifier::DotAll));
+        })
+        .map(|regex| vec![ValueTest::Regex(regex)]);
+    }
+    let spelled =
+        if matches!(value.data, Data::Text(_)) { SigmaString::new(&text) } else { SigmaString::from_raw(&text) };
+    encoded(&spelled, modifiers)?.into_iter().map(|parts| text_test(&parts, modifiers, cased)).collect()
+}
+
+/// Applies the encoding modifiers; most strings come back as they are.
+fn encoded(text: &SigmaString, modifiers: &[Modifier]) -> Result<Vec<Vec<StringPart>>, PatternError> {
+    let encoding = |modifier: &&Modifier| {
+        matches!(
+            modifier,
+            Modifier::Base64
+                | Modifier::Base64Offset
+                | Modifier::Wide
+                | Modifier::Utf16
+                | Modifier::Utf16be
+                | Modifier::WindAsh
+        )
+    };
+    if !modifiers.iter().any(|modifier| encoding(&modifier)) {
+        return Ok(vec![text.parts.clone()]);
+    }
+    let plain = text.as_plain().ok_or((Code::BadValue, "wildcards cannot be encoded".to_owned()))?;
+    let mut variants = vec![plain.into_bytes()];
+    for modifier in modifiers {
+        variants = variants.into_iter().flat_map(|bytes| encode(*modifier, bytes)).collect();
+    }
+    Ok(variants
+        .into_iter()
+        .map(|bytes| vec![StringPart::Plain(String::from_utf8_lossy(&bytes).into_owned())])
+        .collect())
+}
+
+fn encode(modifier: Modifier, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+    let text = || String::from_utf8_lossy(&bytes).into_owned();
+    let wide = |to_bytes: fn(u16) -> [u8; 2]| text().encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes).into_bytes();
+    match modifier {
+        Modifier::Wide => vec![wide(u16::to_le_bytes)],
+        Modifier::Utf16be => vec![wide(u16::to_be_bytes)],
+        Modifier::Utf16 => vec![[&[0xff, 0xfe], wide(u16::to_le_bytes).as_slice()].concat()],
+        Modifier::Base64 => vec![base64(&bytes)],
+        // The text may stand at any of three offsets in what was encoded; only the characters that
+        // it alone decides are looked for.
+        Modifier::Base64Offset => (0..3_usize)
+            .map(|offset| {
+                let padded = [vec![b' '; offset], bytes.clone()].concat();
+                let from = [0, 2, 3].get(offset).copied().unwrap_or(0);
+                let keep = match padded.len() % 3 {
+                    0 => usize::MAX,
+                    1 => padded.len() / 3 * 4 + 1,
+                    _ => padded.len() / 3 * 4 + 2,
+                };
+                base64(&padded).into_iter().take(keep).skip(from).collect()
+            })
+            .collect(),
+        Modifier::WindAsh => {
+            let dashes = ["-", "/", "\u{2013}", "\u{2014}", "\u{2015}"];
+            let text = text();
+            dashes.iter().map(|dash| text.replacen('-', dash, 1).into_bytes()).collect()
+        }
+        _ => vec![bytes],
+    }
+}
+
+fn text_test(parts: &[StringPart], modifiers: &[Modifier], cased: bool) -> Result<ValueTest, PatternError> {
+    let has = |modifier| modifiers.contains(&modifier);
+    // A star at an end is what contains, startswith and endswith say in words.
+    let star = |part: Option<&StringPart>| matches!(part, Some(StringPart::Special(SpecialChar::WildcardMulti)));
+    let (open_start, open_end) = (star(parts.first()), parts.len() > 1 && star(parts.last()));
+    let inner = parts.get(usize::from(open_start)..parts.len() - usize::from(open_end)).unwrap_or_default();
+    let open_start = open_start || has(Modifier::Contains) || has(Modifier::EndsWith);
+    let open_end = open_end || has(Modifier::Contains) || has(Modifier::StartsWith);
+    let plain = match inner {
+        [] => Some(""),
+        [StringPart::Plain(text)] => Some(text.as_str()),
+        _ => None,
+    };
+    if let Some(text) = plain {
+        let needle = Needle::new(text, cased);
+        return Ok(match (open_start, open_end) {
+            (true, true) => ValueTest::Contains(needle),
+            (false, true) => ValueTest::StartsWith(needle),
+            (true, false) if !text.is_empty() => ValueTest::EndsWith(needle),
+            (true, false) => ValueTest::Contains(needle),
+            (false, false) => ValueTest::Equals(needle),
+        });
+    }
+    let body: String = inner
+        .iter()
+        .map(|part| match part {
+            StringPart::Plain(text) => regex::escape(text),
+            StringPart::Special(SpecialChar::WildcardMulti) => ".*".to_owned(),
+            StringPart::Special(SpecialChar::WildcardSingle) => ".".to_owned(),
+        })
+        .collect();
+    let (start, end) = (if open_start { "" } else { "^" }, if open_end { "" } else { "$" });
+    regex(&format!("{start}{body}{end}"), |builder| {
+        builder.case_insensitive(!cased).dot_matches_new_line(true);
+    })
+    .map(ValueTest::Regex)
+}
+
+fn regex(pattern: &str, set: impl Fn(&mut RegexBuilder)) -> Result<Regex, PatternError> {
+    let mut builder = RegexBuilder::new(pattern);
+    builder.size_limit(1 << 20);
+    set(&mut builder);
+    builder.build().map_err(|error| {
+        let reason = error.to_string();
+        let last = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        (Code::BadRegex, format!("'{pattern}' is not a regular expression: {last}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::locate::documents;
+
+    fn passes(modifiers: &[Modifier], yaml: &str, value: FieldValue<'_>) -> bool {
+        let node = documents(yaml).unwrap().remove(0);
+        compile(&node, modifiers).unwrap().iter().any(|test| test.passes(&value))
+    }
+
+    fn text(text: &str) -> FieldValue<'_> {
+        FieldValue::Text(text.into())
+    }
+
+    #[test]
+    fn strings_and_wildcards() {
+        use Modifier::{All, Cased, Contains, EndsWith, StartsWith};
+        for (modifiers, pattern, yes, no) in [
+            (&[][..], "Decrypt", "decrypt", "Decrypts"),
+            (&[Cased], "Decrypt", "Decrypt", "decrypt"),
+            (&[], "De*pt", "DECRYPT", "Decrypts"),
+            (&[], "'*crypt'", "ENCRYPT", "crypts"),
+            (&[], "Get?", "gets", "get"),
+            (&[], r"a\*b", "a*b", "axb"),
+            (&[Contains], "Key", "monkeys", "monks"),
+            (&[Contains, All], "k*y", "monkeys", "monks"),
+            (&[StartsWith], "'arn:'", "ARN:x", "x arn:"),
+            (&[EndsWith], "é", "caFÉ", "cafe"),
+            (&[], "'*'", "", "-"),
+        ] {
+            assert!(passes(modifiers, pattern, text(yes)), "{pattern} {yes}");
+            assert!(pattern == "'*'" || !passes(modifiers, pattern, text(no)), "{pattern} {no}");
+        }
+    }
+
+    #[test]
+    fn other_types() {
+        assert!(passes(&[], "true", FieldValue::Bool(true)) && passes(&[], "true", text("true")));
+        assert!(passes(&[], "7", FieldValue::Number(7.into())) && passes(&[], "'7'", FieldValue::Number(7.into())));
+        assert!(
+            passes(&[Modifier::Lte], "7", FieldValue::Number(7.into())) && !passes(&[Modifier::Lt], "7", text("7"))
+        );
+        assert!(
+            passes(&[Modifier::Cidr], "10.0.0.0/8", text("10.2.3.4"))
+                && !passes(&[Modifier::Cidr], "10.0.0.0/8", text("AWS Internal"))
+        );
+        assert!(
+            passes(&[Modifier::Re, Modifier::IgnoreCase], "^a.c$", text("ABC"))
+                && !passes(&[Modifier::Re], "^a.c$", text("ABC"))
+        );
+        assert!(passes(&[], "null", FieldValue::Null) && !passes(&[], "null", text("")));
+    }
+
+    #[test]
+    fn encodings() {
+        use Modifier::{Base64, Base64Offset, Contains, Wide};
+        assert!(passes(&[Base64], "foobar", text("Zm9vYmFy")));
+        assert!(passes(&[Wide, Base64], "hi", text("aABpAA==")));
+        for padding in ["", "x", "xy", "xyz"] {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{padding}secret-name tail"));
+            assert!(passes(&[Base64Offset, Contains], "secret-name", text(&encoded)), "{padding}");
+        }
+    }
+
+    #[test]
+    fn mistakes() {
+        let error =
+            |modifiers: &[Modifier], yaml: &str| compile(&documents(yaml).unwrap().remove(0), modifiers).unwrap_err().0;
+        assert_eq!(error(&[Modifier::Re], "'a('"), Code::BadRegex);
+        assert_eq!(error(&[Modifier::Cidr], "10.0.0.0/99"), Code::BadCidr);
+        assert_eq!(error(&[Modifier::Gt], "many"), Code::BadValue);
+        assert_eq!(error(&[], "{a: 1}"), Code::BadValue);
+    }
+}

@@ -1,0 +1,145 @@
+//! Predicates: a rule's condition over a record's fields.
+//!
+//! Invariant: a field that is absent passes no test but `null`, `exists: false` and `neq`.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::pattern::ValueTest;
+use crate::event::field::{FieldId, FieldValue, Fields, core, derived};
+
+/// A condition.
+#[derive(Clone, Debug)]
+pub enum Predicate {
+    /// All of them.
+    All(Vec<Predicate>),
+    /// Some of them.
+    Any(Vec<Predicate>),
+    /// At least so many of them.
+    AtLeast(usize, Vec<Predicate>),
+    /// Not this.
+    Not(Box<Predicate>),
+    /// Some value of the field passes some test.
+    SomeOf(FieldId, Vec<ValueTest>),
+    /// Each test is passed by some value of the field.
+    AllOf(FieldId, Vec<ValueTest>),
+    /// The field is there, or is not.
+    Exists(FieldId, bool),
+    /// The two fields share a value.
+    SameAs(FieldId, FieldId),
+    /// Some string anywhere in the record passes.
+    Keyword(ValueTest),
+}
+
+impl Predicate {
+    /// Whether a record's fields, and its text for keywords, meet the condition.
+    #[must_use]
+    pub fn holds(&self, fields: &Fields<'_>, raw: &str) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.holds(fields, raw)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(fields, raw)),
+            Self::AtLeast(count, parts) => {
+                parts.iter().filter(|part| part.holds(fields, raw)).take(*count).count() >= *count
+            }
+            Self::Not(part) => !part.holds(fields, raw),
+            Self::SomeOf(field, tests) => tests.iter().any(|test| some_value_passes(fields, *field, test)),
+            Self::AllOf(field, tests) => tests.iter().all(|test| some_value_passes(fields, *field, test)),
+            Self::Exists(field, wanted) => fields.is_present(*field) == *wanted,
+            Self::SameAs(field, other) => {
+                let others: Vec<_> = fields.values(*other).iter().filter_map(FieldValue::to_text).collect();
+                fields.values(*field).iter().filter_map(FieldValue::to_text).any(|text| others.contains(&text))
+            }
+            Self::Keyword(test) => serde_json::from_str::<Value>(raw)
+                .is_ok_and(|record| some_string(&record, &|text| test.passes_text(text))),
+        }
+    }
+
+    /// The values, in lower case, of which `field` must have one whenever this holds; nothing when
+    /// it may have any. May over-approximate, never miss.
+    #[must_use]
+    pub fn required(&self, field: FieldId) -> Option<BTreeSet<String>> {
+        match self {
+            Self::All(parts) => parts.iter().filter_map(|part| part.required(field)).min_by_key(BTreeSet::len),
+            Self::Any(parts) | Self::AtLeast(1.., parts) => {
+                let all: Option<Vec<_>> = parts.iter().map(|part| part.required(field)).collect();
+                all.map(|sets| sets.into_iter().flatten().collect())
+            }
+            Self::SomeOf(tested, tests) => {
+                if field == core::EVENT_SOURCE
+                    && is_of_kms_only(*tested)
+                    && !tests.iter().any(|test| matches!(test, ValueTest::Null))
+                {
+                    return Some(BTreeSet::from(["kms.amazonaws.com".to_owned()]));
+                }
+                let same = *tested == field || (field == core::EVENT_NAME && *tested == derived::OPERATION);
+                let equal = |test: &ValueTest| match test {
+                    ValueTest::Equals(needle) => Some(needle.text.to_lowercase()),
+                    _ => None,
+                };
+                if same { tests.iter().map(equal).collect() } else { None }
+            }
+            Self::AllOf(tested, tests) => match tests.as_slice() {
+                [] => None,
+                [first, ..] => Self::SomeOf(*tested, vec![first.clone()]).required(field),
+            },
+            Self::Exists(tested, true) if field == core::EVENT_SOURCE && is_of_kms_only(*tested) => {
+                Some(BTreeSet::from(["kms.amazonaws.com".to_owned()]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether some test in it searches the whole record.
+    #[must_use]
+    pub fn has_keyword(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => parts.iter().any(Self::has_keyword),
+            Self::Not(part) => part.has_keyword(),
+            Self::Keyword(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Derived fields that only records of KMS have.
+fn is_of_kms_only(field: FieldId) -> bool {
+    [
+        derived::OPERATION,
+        derived::CLASS,
+        derived::KEY_ARN,
+        derived::KEY_ID,
+        derived::KEY,
+        derived::KEY_ROLE,
+        derived::ALIAS,
+        derived::DOMAIN,
+        derived::TIER,
+        derived::OWNER,
+        derived::OWNER_ACCOUNT,
+        derived::EXPECTED,
+        derived::EXPECTED_REASON,
+        derived::CROSS_ACCOUNT,
+        derived::GRANTEE_EXTERNAL,
+    ]
+    .contains(&field)
+}
+
+fn some_value_passes(fields: &Fields<'_>, field: FieldId, test: &ValueTest) -> bool {
+    let values = fields.values(field);
+    if let ValueTest::Null = test
+        && values.is_empty()
+    {
+        return true;
+    }
+    values.iter().any(|value| test.passes(value))
+}
+
+fn some_string(value: &Value, passes: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => passes(text),
+        Value::Array(items) => items.iter().any(|item| some_string(item, passes)),
+        Value::Object(members) => members.values().any(|member| some_string(member, passes)),
+        Value::Number(number) => passes(&number.to_string()),
+        Value::Bool(_) | Value::Null => false,
+    }
+}

@@ -1,0 +1,77 @@
+//! Templates: text with `{field}`, filled in when an alert is made.
+
+use super::{Template, TemplatePart};
+use crate::event::field::ProjectionBuilder;
+
+/// Reads a template; `{{` and `}}` stand for braces. The fields it names are added to the projection.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse(text: &str, fields: &mut ProjectionBuilder) -> Result<Template, String> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(at);
+        literal.push_str(before);
+        if from.starts_with("{{") || from.starts_with("}}") {
+            literal.extend(from.chars().next());
+            rest = from.get(2..).unwrap_or_default();
+            continue;
+        }
+        let inside = from.strip_prefix('{').ok_or("a `}` without its `{`; write `}}` for a brace")?;
+        let (name, after) = inside.split_once('}').ok_or("a `{` without its `}`; write `{{` for a brace")?;
+        if !literal.is_empty() {
+            parts.push(TemplatePart::Literal(std::mem::take(&mut literal)));
+        }
+        parts.push(match name.trim() {
+            "" => return Err("`{}` names no field".to_owned()),
+            "count" => TemplatePart::Count,
+            path => TemplatePart::Field(path.to_owned(), fields.field(path)),
+        });
+        rest = after;
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() {
+        parts.push(TemplatePart::Literal(literal));
+    }
+    Ok(Template { parts })
+}
+
+impl Template {
+    /// The fields it reads.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, crate::event::field::FieldId)> {
+        self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Field(path, id) => Some((path.as_str(), *id)),
+            _ => None,
+        })
+    }
+
+    /// Fills it in; a field without a value is shown as `-`.
+    pub fn render(&self, count: u64, value: impl Fn(&str) -> Option<String>) -> String {
+        let part = |part: &TemplatePart| match part {
+            TemplatePart::Literal(text) => text.clone(),
+            TemplatePart::Count => count.to_string(),
+            TemplatePart::Field(path, _) => {
+                value(path).filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+            }
+        };
+        self.parts.iter().map(part).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_braces_and_mistakes() {
+        let mut fields = ProjectionBuilder::new();
+        let template = parse("{kms.principal} did {{x}} {count} times to {kms.key}", &mut fields).unwrap();
+        let text = template.render(3, |path| (path == "kms.principal").then(|| "role/pay".to_owned()));
+        assert_eq!(text, "role/pay did {x} 3 times to -");
+        for bad in ["{a", "a}", "{}"] {
+            assert!(parse(bad, &mut fields).is_err(), "{bad}");
+        }
+    }
+}
