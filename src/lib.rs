@@ -7,6 +7,7 @@ pub mod alert;
 pub mod engine;
 pub mod event;
 pub mod keys;
+pub mod pipeline;
 pub mod rule;
 pub mod sink;
 pub mod source;

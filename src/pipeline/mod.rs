@@ -1,0 +1,3 @@
+//! The pipeline: [`plan`] says what is to be done, the driver does it.
+
+pub mod plan;
