@@ -73,7 +73,12 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
         expected: expectation_of(evidence),
         event_ids: evidence.ids.iter().map(|(_, id)| id.to_string()).collect(),
         event_ids_truncated: evidence.ids.len() as u64 != count,
-        evidence: evidence.samples.iter().map(|(_, _, sample)| redaction.record(&sample.raw)).collect(),
+        evidence: evidence
+            .samples
+            .iter()
+            .filter(|(_, _, sample)| !sample.raw.is_empty())
+            .map(|(_, _, sample)| redaction.record(&sample.raw))
+            .collect(),
         respond: respond.collect(),
     }
 }

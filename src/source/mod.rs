@@ -3,6 +3,8 @@
 //! Invariant: a delivery is given back ([`Source::ack`]) only when the pipeline says that its
 //! effects are durable; what is never acknowledged comes again.
 
+pub mod capture;
+
 use crate::time::EventTime;
 
 /// The handle that acknowledges a delivery. Its meaning belongs to the source that made it.
