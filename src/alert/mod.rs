@@ -8,7 +8,7 @@ pub mod json;
 pub mod make;
 pub mod redact;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod text;
 
 use std::collections::BTreeMap;
