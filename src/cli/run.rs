@@ -10,7 +10,7 @@ use aws_smithy_http_client::{Builder, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Usage, rules};
+use super::{Exit, Usage, rules, say};
 use crate::alert::Alert;
 use crate::config::{AwsSettings, EXAMPLE, Settings, SinkKind, SourceSettings};
 use crate::pipeline::drive::{DriveSettings, Ended, Health, Parts, drive};
@@ -83,7 +83,7 @@ impl Sink for AnySink {
 /// When configuration, rules, state or source cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.print_config {
-        print!("{EXAMPLE}");
+        std::io::Write::write_all(&mut std::io::stdout(), EXAMPLE.as_bytes())?;
         return Ok(Exit::Clean);
     }
     let path = args.config.clone().unwrap_or_default();
@@ -102,9 +102,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ended = runtime.block_on(serve(settings, args.once, plan, store))?;
     // Threads that still block (a sink's disk, say) are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    eprint!("{}", account(&ended.accounting));
+    say(account(&ended.accounting).trim_end());
     let counts = ended.accounting;
-    eprintln!("incidents: {} opened; alerts: {} queued, {} still pending", counts.opened, counts.alerts, ended.pending);
+    say(&format!(
+        "incidents: {} opened; alerts: {} queued, {} still pending",
+        counts.opened, counts.alerts, ended.pending
+    ));
     match ended.failure {
         Some(reason) => anyhow::bail!("{reason}"),
         None => Ok(Exit::Clean),

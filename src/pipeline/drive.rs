@@ -134,6 +134,7 @@ where
     // A thread of its own: it blocks on the store, and lives as long as the run.
     let (planned, accounting) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || planned.send(planner.run(receiver, &committed)));
+    let accounting = tokio::spawn(watch_planner(accounting, stop.clone(), failure.clone()));
     let acknowledger = tokio::spawn(acknowledge(source.clone(), acks));
 
     let outbox = Arc::new(Outbox {
@@ -221,6 +222,22 @@ async fn poll<S: Source>(
             }
         }
     }
+}
+
+/// What the planning thread came to. If it broke, nothing would ever be acknowledged again: the run
+/// ends instead of looking alive.
+async fn watch_planner(
+    planned: tokio::sync::oneshot::Receiver<Accounting>,
+    stop: CancellationToken,
+    failure: Arc<Mutex<Option<String>>>,
+) -> Accounting {
+    if let Ok(accounting) = planned.await {
+        return accounting;
+    }
+    let reason = "the planning thread broke; what was not committed comes again".to_owned();
+    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+    stop.cancel();
+    Accounting::default()
 }
 
 async fn tick(work: mpsc::Sender<Work>, every: Duration, stop: CancellationToken) {

@@ -81,6 +81,7 @@ struct FakeStore {
     log: Log,
     inner: MemoryStore,
     failures: Mutex<u32>,
+    breaks: bool,
 }
 
 impl StateStore for FakeStore {
@@ -88,6 +89,7 @@ impl StateStore for FakeStore {
         self.inner.restore()
     }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        assert!(!self.breaks, "a store that breaks");
         let mut failures = self.failures.lock().unwrap();
         if *failures > 0 && !commit.outbox.is_empty() {
             *failures -= 1;
@@ -150,6 +152,7 @@ const DISABLE: &str = r#"{"eventVersion":"1.11","eventID":"e1","eventTime":"2026
 struct World {
     log: Log,
     store_failures: u32,
+    breaks: bool,
     stubborn: u32,
     ends: bool,
     sinks: Vec<(FakeSink, Level)>,
@@ -163,6 +166,7 @@ impl World {
         Self {
             log: Log::default(),
             store_failures: 0,
+            breaks: false,
             stubborn: 0,
             ends: true,
             sinks: Vec::new(),
@@ -192,6 +196,7 @@ impl World {
             log: self.log.clone(),
             inner: MemoryStore::default(),
             failures: Mutex::new(self.store_failures),
+            breaks: self.breaks,
         };
         let parts = Parts {
             source: Arc::new(source),
@@ -291,4 +296,15 @@ async fn acknowledgements_that_are_not_taken_are_tried_again() {
     let (_, log) = world.run(vec![vec![delivery("m1", DISABLE)], vec![delivery("m2", DISABLE)]]).await;
     position(&log, "ack m1");
     position(&log, "ack m2");
+}
+
+/// Found with a reader of the output that went away: the thread panicked, and the run looked alive.
+#[tokio::test(start_paused = true)]
+async fn a_planner_that_breaks_ends_the_run() {
+    let mut world = World::new();
+    world.breaks = true;
+    world.ends = false;
+    let (ended, log) = world.run(vec![vec![delivery("m1", DISABLE)]]).await;
+    assert!(ended.failure.unwrap().contains("planning thread broke"));
+    assert!(!log.iter().any(|line| line.starts_with("ack")), "{log:?}");
 }
