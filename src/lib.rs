@@ -4,9 +4,12 @@
 //! them through a streaming rule engine, and publishes alerts to SNS so that a pager rings.
 
 pub mod alert;
+pub mod cli;
 pub mod engine;
 pub mod event;
 pub mod keys;
+pub mod pipeline;
+pub mod report;
 pub mod rule;
 pub mod sink;
 pub mod source;

@@ -1,3 +1,7 @@
-//! Entry point of the command line.
+//! Entry point: parses, runs, and tells the caller how it ended.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kmswatch::cli::main()
+}

@@ -4,6 +4,13 @@
 //!
 //! Must not: send anything. A sink takes a rendered alert.
 
+pub mod json;
+pub mod make;
+pub mod redact;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod text;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

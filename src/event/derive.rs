@@ -66,6 +66,7 @@ pub fn derive(record: &mut Record<'_>, used: &Use) {
 
     let principal = &used.principal;
     set(derived::PRINCIPAL, Some(principal.canonical.clone()));
+    set(derived::WHO, Some(principal.in_words()));
     set(derived::PRINCIPAL_TYPE, Some(principal.kind.clone()));
     set(derived::SESSION, principal.session.clone());
     set(derived::VIA, principal.via.clone());

@@ -103,6 +103,7 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     CROSS_ACCOUNT = "kms.cross_account", "true when caller and owner differ";
     PRINCIPAL = "kms.principal", "canonical caller: role rather than session";
     PRINCIPAL_TYPE = "kms.principal_type", "Root, IAMUser, AssumedRole, AWSService, ...";
+    WHO = "kms.who", "the caller in words: role or user, session and account";
     SESSION = "kms.session", "session name, or the human behind it";
     VIA = "kms.via", "the AWS service that forwarded the call";
     SOURCE_KIND = "kms.source_kind", "address, service, aws-internal, unknown";

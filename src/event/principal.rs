@@ -21,6 +21,22 @@ pub struct Principal {
     pub via: Option<String>,
 }
 
+impl Principal {
+    /// For a sentence: `role payments (session pay-1, account 111122223333)`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let Some(parts) = arn_parts(&self.canonical) else { return self.canonical.clone() };
+        let name = match parts.resource.split_once('/') {
+            Some((kind, name)) => format!("{kind} {name}"),
+            None => parts.resource.to_owned(),
+        };
+        match &self.session {
+            Some(session) => format!("{name} (session {session}, account {})", parts.account),
+            None => format!("{name} (account {})", parts.account),
+        }
+    }
+}
+
 /// Reads the caller out of a record's fields.
 #[must_use]
 pub fn principal_of(fields: &Fields<'_>) -> Principal {
@@ -114,6 +130,7 @@ mod tests {
         let role = r#"{"type":"AssumedRole","principalId":"AROAX:pay-1","arn":"arn:aws:sts::111122223333:assumed-role/pay/pay-1","accountId":"111122223333","invokedBy":"lambda.amazonaws.com","sessionContext":{"sessionIssuer":{"type":"Role","arn":"arn:aws:iam::111122223333:role/apps/pay","accountId":"111122223333","userName":"pay"}}}"#;
         let got = of(role);
         assert_eq!(got.canonical, "arn:aws:iam::111122223333:role/apps/pay");
+        assert_eq!(got.in_words(), "role apps/pay (session pay-1, account 111122223333)");
         assert_eq!((got.session.as_deref(), got.via.as_deref()), (Some("pay-1"), Some("lambda.amazonaws.com")));
         let cases = [
             // No issuer: the role comes out of the session's ARN.

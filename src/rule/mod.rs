@@ -129,8 +129,9 @@ pub struct Template {
 pub enum TemplatePart {
     /// Text as it stands.
     Literal(String),
-    /// The value of a field. The path is kept for the alert, which holds values by path.
-    Field(String, FieldId),
+    /// The value of the first of some fields that there is. Paths are kept for the alert, which
+    /// holds values by path.
+    Field(Vec<(String, FieldId)>),
     /// How many distinct records the incident counts: `{count}`.
     Count,
 }

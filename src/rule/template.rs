@@ -1,4 +1,5 @@
-//! Templates: text with `{field}`, filled in when an alert is made.
+//! Templates: text with `{field}`, filled in when an alert is made; `{a|b}` is the first of them
+//! that there is.
 
 use super::{Template, TemplatePart};
 use crate::event::field::ProjectionBuilder;
@@ -27,7 +28,10 @@ pub fn parse(text: &str, fields: &mut ProjectionBuilder) -> Result<Template, Str
         parts.push(match name.trim() {
             "" => return Err("`{}` names no field".to_owned()),
             "count" => TemplatePart::Count,
-            path => TemplatePart::Field(path.to_owned(), fields.field(path)),
+            paths => {
+                let one = |path: &str| (path.trim().to_owned(), fields.field(path.trim()));
+                TemplatePart::Field(paths.split('|').map(one).collect())
+            }
         });
         rest = after;
     }
@@ -41,10 +45,11 @@ pub fn parse(text: &str, fields: &mut ProjectionBuilder) -> Result<Template, Str
 impl Template {
     /// The fields it reads.
     pub fn fields(&self) -> impl Iterator<Item = (&str, crate::event::field::FieldId)> {
-        self.parts.iter().filter_map(|part| match part {
-            TemplatePart::Field(path, id) => Some((path.as_str(), *id)),
-            _ => None,
-        })
+        let named = self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Field(paths) => Some(paths),
+            TemplatePart::Literal(_) | TemplatePart::Count => None,
+        });
+        named.flatten().map(|(path, id)| (path.as_str(), *id))
     }
 
     /// Fills it in; a field without a value is shown as `-`.
@@ -52,8 +57,9 @@ impl Template {
         let part = |part: &TemplatePart| match part {
             TemplatePart::Literal(text) => text.clone(),
             TemplatePart::Count => count.to_string(),
-            TemplatePart::Field(path, _) => {
-                value(path).filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+            TemplatePart::Field(paths) => {
+                let found = paths.iter().find_map(|(path, _)| value(path).filter(|text| !text.is_empty()));
+                found.unwrap_or_else(|| "-".to_owned())
             }
         };
         self.parts.iter().map(part).collect()
@@ -67,9 +73,13 @@ mod tests {
     #[test]
     fn fields_braces_and_mistakes() {
         let mut fields = ProjectionBuilder::new();
-        let template = parse("{kms.principal} did {{x}} {count} times to {kms.key}", &mut fields).unwrap();
-        let text = template.render(3, |path| (path == "kms.principal").then(|| "role/pay".to_owned()));
-        assert_eq!(text, "role/pay did {x} 3 times to -");
+        let template = parse("{kms.principal} did {{x}} {count} times to {kms.alias|kms.key}", &mut fields).unwrap();
+        let text = template.render(3, |path| match path {
+            "kms.principal" => Some("role/pay".to_owned()),
+            "kms.key" => Some("k-1".to_owned()),
+            _ => None,
+        });
+        assert_eq!(text, "role/pay did {x} 3 times to k-1");
         for bad in ["{a", "a}", "{}"] {
             assert!(parse(bad, &mut fields).is_err(), "{bad}");
         }

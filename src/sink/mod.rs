@@ -3,6 +3,10 @@
 //! Invariant: a sink returns success only when the other side has the alert. It may be asked to
 //! deliver the same alert again and passes on the alert's stable id for the receiver to tell.
 
+pub mod file;
+pub mod sns;
+pub mod terminal;
+
 use crate::alert::Alert;
 
 /// Why an alert was not delivered; the class decides what the pipeline does.

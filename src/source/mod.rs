@@ -3,6 +3,10 @@
 //! Invariant: a delivery is given back ([`Source::ack`]) only when the pipeline says that its
 //! effects are durable; what is never acknowledged comes again.
 
+pub mod capture;
+pub mod directory;
+pub mod sqs;
+
 use crate::time::EventTime;
 
 /// The handle that acknowledges a delivery. Its meaning belongs to the source that made it.
@@ -53,4 +57,6 @@ pub trait Source: Send + Sync {
     /// Gives a delivery up to the source's own dead-letter path: it is never acknowledged. The
     /// source stops extending its claim on it.
     fn park(&self, receipt: &Receipt) -> impl Future<Output = Result<(), SourceError>> + Send;
+    /// Gives back what was neither acknowledged nor parked, so that another may have it at once.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }

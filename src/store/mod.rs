@@ -3,6 +3,9 @@
 //! Invariant: [`StateStore::commit`] returns only when everything in the [`Commit`] is durable, or
 //! nothing of it is.
 
+pub mod memory;
+pub mod redb;
+
 use crate::alert::Alert;
 pub use crate::engine::StateDelta;
 
@@ -52,8 +55,8 @@ pub enum StoreError {
     },
 }
 
-/// Durable state with an outbox. Blocking: the pipeline gives it a thread of its own.
-pub trait StateStore: Send {
+/// Durable state with an outbox. Blocking: the pipeline calls it from threads that may block.
+pub trait StateStore: Send + Sync {
     /// Everything committed so far.
     ///
     /// # Errors
@@ -64,19 +67,19 @@ pub trait StateStore: Send {
     /// # Errors
     /// When it is not durable; nothing of it is visible then.
     fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
-    /// The oldest alerts that are not yet delivered, in order.
+    /// The oldest alerts of the outbox after `after`, in order.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn pending(&self, limit: usize) -> Result<Vec<(OutboxSeq, Alert)>, StoreError>;
-    /// How many alerts are not yet delivered.
+    fn pending(&self, after: Option<OutboxSeq>, limit: usize) -> Result<Vec<(OutboxSeq, Alert)>, StoreError>;
+    /// How many alerts are in the outbox.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn pending_len(&self) -> Result<u64, StoreError>;
-    /// Removes delivered alerts from the outbox.
+    /// Removes alerts up to and including `through`: every sink has them.
     ///
     /// # Errors
     /// When it is not durable; the alerts will be delivered again.
-    fn delivered(&self, seqs: &[OutboxSeq]) -> Result<(), StoreError>;
+    fn delivered(&self, through: OutboxSeq) -> Result<(), StoreError>;
 }

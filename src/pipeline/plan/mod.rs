@@ -1,0 +1,298 @@
+//! The plan: what a batch of deliveries comes to, as data. Pure; the driver carries it out.
+//!
+//! Invariants: nothing is in [`Planned::ack`] whose effects are not in [`Planned::commit`]; a
+//! delivery with anything unreadable in it is never acknowledged; the accounting closes:
+//! received = applied + duplicate + filtered + late + parked.
+
+pub mod analyze;
+pub mod recent;
+#[cfg(test)]
+mod tests;
+
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use analyze::{Analysis, Analyzer, lane_of};
+use recent::{Recent, RecordKey};
+
+use crate::alert::make::make;
+use crate::alert::redact::{Redaction, printable};
+use crate::engine::incident::Change;
+use crate::engine::{Applied, Engine, EngineLimits, RestoreError, Transition};
+use crate::event::EventId;
+use crate::event::envelope::{EnvelopeLimits, Found, open};
+use crate::event::record::decode;
+use crate::keys::inventory::Inventory;
+use crate::rule::RuleSet;
+use crate::source::{Delivery, Receipt};
+use crate::store::{Commit, Restored};
+use crate::time::EventTime;
+
+/// What became of records and incidents; sums over batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accounting {
+    /// Records, and bodies that hold none that can be read.
+    pub received: u64,
+    /// Read against the rules.
+    pub applied: u64,
+    /// Known already.
+    pub duplicate: u64,
+    /// Nothing that rules are about.
+    pub filtered: u64,
+    /// Read against the rules, after the allowed lateness.
+    pub late: u64,
+    /// Cannot be read.
+    pub parked: u64,
+    /// Incidents opened.
+    pub opened: u64,
+    /// Alerts for the outbox: openings, updates and ends.
+    pub alerts: u64,
+    /// Groups given up at a limit.
+    pub evicted: u64,
+}
+
+impl Accounting {
+    /// Whether every record received is accounted for.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.received == self.applied + self.duplicate + self.filtered + self.late + self.parked
+    }
+}
+
+impl AddAssign for Accounting {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.applied += other.applied;
+        self.duplicate += other.duplicate;
+        self.filtered += other.filtered;
+        self.late += other.late;
+        self.parked += other.parked;
+        self.opened += other.opened;
+        self.alerts += other.alerts;
+        self.evicted += other.evicted;
+    }
+}
+
+/// What the plan may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of the engine.
+    pub engine: EngineLimits,
+    /// Of a body.
+    pub envelope: EnvelopeLimits,
+    /// Records remembered as done.
+    pub recent: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { engine: EngineLimits::default(), envelope: EnvelopeLimits::default(), recent: 500_000 }
+    }
+}
+
+/// What to do about a batch: commit, and only then acknowledge and park.
+#[derive(Debug, Default)]
+pub struct Planned {
+    /// State and outbox.
+    pub commit: Commit,
+    /// To be acknowledged once the commit is durable.
+    pub ack: Vec<Receipt>,
+    /// To be left to the source's dead-letter path, and why.
+    pub park: Vec<(Receipt, String)>,
+    /// What became of the records.
+    pub accounting: Accounting,
+}
+
+/// Rules, inventory and all state.
+pub struct Plan {
+    analyzer: Analyzer,
+    engine: Engine,
+    recent: Recent,
+    /// Of the batch that is not yet committed.
+    fresh: Vec<RecordKey>,
+    limits: Limits,
+    redaction: Redaction,
+}
+
+impl Plan {
+    /// A plan without state.
+    #[must_use]
+    pub fn new(rules: Arc<RuleSet>, inventory: Arc<Inventory>, limits: Limits, redaction: Redaction) -> Self {
+        Self {
+            engine: Engine::new(rules.clone(), limits.engine),
+            analyzer: Analyzer { rules, inventory },
+            recent: Recent::new(limits.recent),
+            fresh: Vec::new(),
+            limits,
+            redaction,
+        }
+    }
+
+    /// Takes back what earlier commits made durable; returns how many groups belong to no rule now.
+    ///
+    /// # Errors
+    /// When a row cannot be read.
+    pub fn restore(&mut self, restored: &Restored) -> Result<u64, RestoreError> {
+        self.engine.restore(&restored.rows)
+    }
+
+    /// Plans a batch that came at `now`.
+    pub fn batch(&mut self, deliveries: &[Delivery], now: EventTime) -> Planned {
+        let mut planned = Planned::default();
+        for delivery in deliveries {
+            match self.delivery(delivery, now, &mut planned.accounting) {
+                None => planned.ack.push(delivery.receipt.clone()),
+                Some(reason) => {
+                    self.tell_parked(delivery, &reason, now);
+                    planned.park.push((delivery.receipt.clone(), reason));
+                }
+            }
+        }
+        self.engine.pass_time(now);
+        self.engine.expire();
+        planned.commit = self.step(now, &mut planned.accounting);
+        planned
+    }
+
+    /// Lets time pass: ends what is quiet, drops what is old.
+    pub fn tick(&mut self, now: EventTime) -> (Commit, Accounting) {
+        let mut accounting = Accounting::default();
+        self.engine.pass_time(now);
+        self.engine.expire();
+        (self.step(now, &mut accounting), accounting)
+    }
+
+    /// The last commit is durable: copies of its records need not be looked at again.
+    pub fn committed(&mut self) {
+        self.recent.extend(self.fresh.drain(..));
+    }
+
+    /// Groups and matches held, for gauges.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.engine.groups(), self.engine.entries())
+    }
+
+    /// Applies a delivery; returns why it must be parked, if something in it cannot be read.
+    fn delivery(&mut self, delivery: &Delivery, now: EventTime, accounting: &mut Accounting) -> Option<String> {
+        let mut bad: Vec<String> = Vec::new();
+        let mut bad_count = 0_u64;
+        let mut note = |reason: String| {
+            bad_count += 1;
+            if bad.len() < 3 {
+                bad.push(reason);
+            }
+        };
+        let limits = self.limits.envelope;
+        let opened = open(&delivery.body, limits, &mut |found| {
+            accounting.received += 1;
+            match found {
+                Found::Foreign(_) => accounting.filtered += 1,
+                Found::Bad { place, reason } => {
+                    accounting.parked += 1;
+                    note(format!("{place}: {reason}"));
+                }
+                Found::Record(raw) => match self.record(raw, now) {
+                    Ok(count) => *count(accounting) += 1,
+                    Err(reason) => {
+                        accounting.parked += 1;
+                        note(reason);
+                    }
+                },
+            }
+        });
+        if let Err(error) = opened {
+            accounting.received += 1;
+            accounting.parked += 1;
+            note(error.to_string());
+        }
+        match bad_count {
+            0 => None,
+            count if count as usize > bad.len() => {
+                Some(format!("{} (and {} more)", bad.join("; "), count as usize - bad.len()))
+            }
+            _ => Some(bad.join("; ")),
+        }
+    }
+
+    /// Applies one record; says which counter it belongs to, or why it cannot be read.
+    fn record(&mut self, raw: &str, now: EventTime) -> Result<fn(&mut Accounting) -> &mut u64, String> {
+        let record = decode(raw, &self.analyzer.rules.projection).map_err(|error| error.to_string())?;
+        let (lane, time) = (lane_of(&record), record.time);
+        let key = RecordKey::of(&record.id, &lane);
+        if self.recent.contains(&key) {
+            return Ok(|accounting| &mut accounting.duplicate);
+        }
+        let matches = match self.analyzer.analyze(record) {
+            Analysis::Filtered => {
+                self.engine.observe(&lane, time, now);
+                return Ok(|accounting| &mut accounting.filtered);
+            }
+            Analysis::Matches(matches) => matches,
+        };
+        self.fresh.push(key);
+        let outcomes: Vec<_> = matches.iter().map(|matched| self.engine.apply(matched, now)).collect();
+        self.engine.observe(&lane, time, now);
+        Ok(if outcomes.contains(&Applied::Late) {
+            |accounting| &mut accounting.late
+        } else if !outcomes.is_empty() && outcomes.iter().all(|outcome| *outcome == Applied::Duplicate) {
+            |accounting| &mut accounting.duplicate
+        } else {
+            |accounting| &mut accounting.applied
+        })
+    }
+
+    /// What happens to kmswatch itself is a record too, so that rules alert on it. The id hangs on
+    /// the message, so that each redelivery is the same event.
+    fn tell_parked(&mut self, delivery: &Delivery, reason: &str, now: EventTime) {
+        let id = EventId::of_bytes(delivery.label.as_bytes());
+        let about = serde_json::json!({ "label": printable(&delivery.label), "reason": printable(reason) });
+        self.internal("BodyParked", &id, delivery.sent_at.unwrap_or(now), about, now);
+    }
+
+    fn internal(&mut self, name: &str, id: &EventId, time: EventTime, about: serde_json::Value, now: EventTime) {
+        let record = serde_json::json!({
+            "eventVersion": "0",
+            "eventID": format!("{name}/{id}"),
+            "eventTime": time.to_string(),
+            "eventSource": "kmswatch.internal",
+            "eventName": name,
+            "requestParameters": about,
+        });
+        let text = record.to_string();
+        let Ok(record) = decode(&text, &self.analyzer.rules.projection) else { return };
+        if let Analysis::Matches(matches) = self.analyzer.analyze(record) {
+            for matched in &matches {
+                self.engine.apply(matched, now);
+            }
+        }
+    }
+
+    fn step(&mut self, now: EventTime, accounting: &mut Accounting) -> Commit {
+        let mut step = self.engine.take_step();
+        let evicted: u64 = step.evicted.values().sum();
+        if evicted > 0 {
+            accounting.evicted += evicted;
+            for (rule, count) in std::mem::take(&mut step.evicted) {
+                let rule_id = self.analyzer.rules.rules.get(rule.0 as usize).map(|rule| rule.meta.id.clone());
+                let about = serde_json::json!({ "ruleId": rule_id, "count": count });
+                let id = EventId::of_bytes(format!("{rule:?} {now}").as_bytes());
+                self.internal("GroupsEvicted", &id, now, about, now);
+            }
+            let told = self.engine.take_step();
+            step.transitions.extend(told.transitions);
+            step.deltas.extend(told.deltas);
+            accounting.evicted += told.evicted.values().sum::<u64>();
+        }
+        let outbox: Vec<_> = step.transitions.iter().filter_map(|transition| self.alert(transition)).collect();
+        let opened = |transition: &&Transition| transition.change == Change::Opened;
+        accounting.opened += step.transitions.iter().filter(opened).count() as u64;
+        accounting.alerts += outbox.len() as u64;
+        Commit { deltas: step.deltas, outbox }
+    }
+
+    fn alert(&self, transition: &Transition) -> Option<crate::alert::Alert> {
+        let rule = self.analyzer.rules.rules.get(transition.rule.0 as usize)?;
+        Some(make(rule, transition, self.redaction))
+    }
+}

@@ -1,0 +1,182 @@
+//! A replay: matches of many files, merged by event time, through the same engine as live ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dashmap::DashSet;
+
+use super::plan::Accounting;
+use super::plan::analyze::{Analysis, Analyzer, lane_of};
+use super::plan::recent::RecordKey;
+use crate::alert::make::make;
+use crate::alert::redact::Redaction;
+use crate::alert::{Alert, Status};
+use crate::engine::incident::Change;
+use crate::engine::matched::{Match, Sample};
+use crate::engine::{Engine, EngineLimits, Transition};
+use crate::event::envelope::{EnvelopeLimits, Found, open};
+use crate::event::record::decode;
+use crate::rule::RuleSet;
+use crate::time::{EventTime, Span};
+
+/// Which records are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    /// From this time on.
+    pub since: Option<EventTime>,
+    /// Before this time.
+    pub until: Option<EventTime>,
+}
+
+/// What a file came to.
+#[derive(Debug, Default)]
+pub struct FileResult {
+    /// Its records.
+    pub accounting: Accounting,
+    /// The first unreadable records, with their places.
+    pub unreadable: Vec<String>,
+    /// Why it could not be read to its end.
+    pub failure: Option<String>,
+    matches: Vec<Match>,
+    /// Records kept as evidence, by rule, group and hour.
+    kept: BTreeMap<(u32, Vec<Arc<str>>, i64), u8>,
+    /// Records of earlier pieces, so that their numbers go on.
+    pieces_before: u64,
+}
+
+impl FileResult {
+    /// Notes that the file could not be read to its end.
+    pub fn failed(&mut self, reason: String) {
+        self.accounting.received += 1;
+        self.accounting.parked += 1;
+        self.unreadable.push(reason.clone());
+        self.failure = Some(reason);
+    }
+
+    fn bad(&mut self, reason: String) {
+        const MAX_KEPT: usize = 100;
+        self.accounting.parked += 1;
+        if self.unreadable.len() < MAX_KEPT {
+            self.unreadable.push(reason);
+        }
+    }
+
+    /// Keeps a match; its record's text only for a few of each group and hour, since a busy caller
+    /// has millions.
+    fn keep(&mut self, mut matched: Match) {
+        const MAX_SAMPLES_PER_HOUR: u8 = 3;
+        let hour = matched.time.as_millis().div_euclid(3_600_000);
+        let kept = self.kept.entry((matched.rule.0, matched.group.0.clone(), hour)).or_default();
+        if *kept < MAX_SAMPLES_PER_HOUR {
+            *kept += 1;
+        } else if let Some(sample) = &matched.sample {
+            matched.sample = Some(Arc::new(Sample { raw: "".into(), details: sample.details.clone() }));
+        }
+        self.matches.push(matched);
+    }
+}
+
+/// Reads pieces of captures against rules; shared by threads.
+#[derive(Debug)]
+pub struct Reader {
+    analyzer: Analyzer,
+    window: Window,
+    seen: DashSet<RecordKey>,
+}
+
+/// Records remembered to tell copies by; a copy of an older one is told by its group.
+const MAX_SEEN: usize = 20_000_000;
+
+impl Reader {
+    /// A reader that has seen nothing.
+    #[must_use]
+    pub fn new(analyzer: Analyzer, window: Window) -> Self {
+        Self { analyzer, window, seen: DashSet::new() }
+    }
+
+    /// Reads one piece of a file.
+    pub fn read(&self, piece: &[u8], result: &mut FileResult) {
+        let mut number = result.pieces_before;
+        let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+        let opened = open(piece, limits, &mut |found| {
+            number += 1;
+            result.accounting.received += 1;
+            match found {
+                Found::Foreign(_) => result.accounting.filtered += 1,
+                Found::Bad { place, reason } => result.bad(format!("{place}: {reason}")),
+                Found::Record(raw) => self.record(raw, number, result),
+            }
+        });
+        if let Err(error) = opened {
+            result.accounting.received += 1;
+            result.bad(error.to_string());
+        }
+        result.pieces_before = number;
+    }
+
+    fn record(&self, raw: &str, number: u64, result: &mut FileResult) {
+        let record = match decode(raw, &self.analyzer.rules.projection) {
+            Ok(record) => record,
+            Err(error) => return result.bad(format!("record {number}: {error}")),
+        };
+        let outside = self.window.since.is_some_and(|since| record.time < since)
+            || self.window.until.is_some_and(|until| record.time >= until);
+        if outside || !self.analyzer.rules.wants(record.source(), record.name()) {
+            result.accounting.filtered += 1;
+            return;
+        }
+        let key = RecordKey::of(&record.id, &lane_of(&record));
+        if self.seen.contains(&key) || (self.seen.len() < MAX_SEEN && !self.seen.insert(key)) {
+            result.accounting.duplicate += 1;
+            return;
+        }
+        result.accounting.applied += 1;
+        if let Analysis::Matches(matches) = self.analyzer.analyze(record) {
+            matches.into_iter().for_each(|matched| result.keep(matched));
+        }
+    }
+}
+
+/// The incidents of all files, each once in its final state, by first event time and id.
+#[must_use]
+pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Redaction) -> Vec<Alert> {
+    let mut matches: Vec<Match> = results.into_iter().flat_map(|result| result.matches).collect();
+    matches.sort_by(|a, b| (a.time, &a.id, a.rule, &a.group).cmp(&(b.time, &b.id, b.rule, &b.group)));
+    // In order of time nothing is late, so every lane may be carried along at once.
+    let limits =
+        EngineLimits { idle: Span::ZERO, max_groups: 2_000_000, max_entries: 20_000_000, ..EngineLimits::default() };
+    let mut engine = Engine::new(rules.clone(), limits);
+    let mut last: BTreeMap<String, Transition> = BTreeMap::new();
+    let mut keep = |transitions: Vec<Transition>| {
+        for transition in transitions {
+            last.insert(transition.snapshot.incident.id.clone(), transition);
+        }
+    };
+    for (count, matched) in matches.iter().enumerate() {
+        engine.apply(matched, matched.time);
+        if count % 1024 == 1023 {
+            engine.pass_time(matched.time);
+            engine.expire();
+            keep(engine.take_step().transitions);
+        }
+    }
+    if let Some(matched) = matches.last() {
+        engine.pass_time(matched.time);
+        engine.expire();
+    }
+    keep(engine.take_step().transitions);
+    keep(engine.open());
+    let mut alerts: Vec<Alert> = last
+        .values()
+        .filter(|transition| !matches!(transition.change, Change::Merged(_)))
+        .filter_map(|transition| {
+            let mut alert = make(rules.rules.get(transition.rule.0 as usize)?, transition, redaction);
+            if transition.change != Change::Ended {
+                alert.status = Status::Open;
+            }
+            Some(alert)
+        })
+        .collect();
+    alerts.sort_by(|a, b| (a.first_event_time, &a.id).cmp(&(b.first_event_time, &b.id)));
+    alerts
+}

@@ -1,0 +1,3 @@
+//! Reports for people: what a replay found.
+
+pub mod replay;

@@ -1,0 +1,272 @@
+//! SQS: long polling, receipts kept claimed while their messages are worked on, deleted in batches.
+//!
+//! Many pollers share one source. A message that is received is in flight until it is acknowledged,
+//! parked or given back; a task extends the claim on those whose visibility runs out. Times and
+//! limits: aws-facts 4.
+//!
+//! Invariant: a message is deleted only by [`Source::ack`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName,
+    QueueAttributeName,
+};
+use dashmap::DashMap;
+use tokio::time::Instant;
+
+use super::{Delivery, Receipt, Received, Source, SourceError};
+use crate::time::EventTime;
+
+/// How to read the queue.
+#[derive(Clone, Debug)]
+pub struct SqsSettings {
+    /// URL of the queue.
+    pub queue_url: String,
+    /// Longest wait of one receive, 20 seconds at most.
+    pub wait: Duration,
+    /// How long a message is claimed at a time.
+    pub visibility: Duration,
+    /// End after this many empty receives, instead of waiting for more.
+    pub once_after_empty: Option<u32>,
+}
+
+/// What SQS takes in one call.
+const BATCH: usize = 10;
+/// A message can be claimed for twelve hours from its first receive.
+const MAX_CLAIM: Duration = Duration::from_secs(12 * 3600 - 120);
+/// A parked message comes again soon, so that redrive takes it to the dead-letter queue.
+const PARKED_VISIBILITY_SECS: i32 = 1;
+
+/// A message being worked on.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    deadline: Instant,
+    received: Instant,
+}
+
+/// A queue.
+#[derive(Debug)]
+pub struct SqsSource {
+    client: Client,
+    settings: SqsSettings,
+    in_flight: Arc<DashMap<String, InFlight>>,
+    extender: tokio::task::JoinHandle<()>,
+    empty: std::sync::atomic::AtomicU32,
+}
+
+/// What the queue says of itself at the start.
+#[derive(Debug)]
+pub struct QueueCheck {
+    /// Whether poison messages have somewhere to go.
+    pub has_dead_letter_queue: bool,
+    /// Messages waiting, approximately.
+    pub waiting: u64,
+}
+
+impl SqsSource {
+    /// A source over a queue; starts the task that extends claims. Call within a runtime.
+    #[must_use]
+    pub fn new(client: Client, settings: SqsSettings) -> Self {
+        let in_flight = Arc::new(DashMap::new());
+        let extender = tokio::spawn(extend_claims(client.clone(), settings.clone(), in_flight.clone()));
+        Self { client, settings, in_flight, extender, empty: std::sync::atomic::AtomicU32::new(0) }
+    }
+
+    /// Asks the queue about itself.
+    ///
+    /// # Errors
+    /// When it is not there or may not be read.
+    pub async fn check(&self) -> Result<QueueCheck, SourceError> {
+        let got = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.settings.queue_url)
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .map_err(|error| classify("GetQueueAttributes", error.code(), &DisplayErrorContext(&error)))?;
+        let attribute = |name| got.attributes().and_then(|attributes| attributes.get(&name)).cloned();
+        Ok(QueueCheck {
+            has_dead_letter_queue: attribute(QueueAttributeName::RedrivePolicy)
+                .is_some_and(|policy| !policy.is_empty()),
+            waiting: attribute(QueueAttributeName::ApproximateNumberOfMessages)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        })
+    }
+
+    /// Messages being worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn delivery(&self, message: Message) -> Option<Delivery> {
+        let receipt = message.receipt_handle?;
+        let attribute = |name| message.attributes.as_ref().and_then(|attributes| attributes.get(&name)).cloned();
+        let sent = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|text| text.parse().ok());
+        let count = attribute(MessageSystemAttributeName::ApproximateReceiveCount).and_then(|text| text.parse().ok());
+        let now = Instant::now();
+        self.in_flight.insert(receipt.clone(), InFlight { deadline: now + self.settings.visibility, received: now });
+        Some(Delivery {
+            body: message.body.unwrap_or_default().into_bytes(),
+            receipt: Receipt(receipt),
+            label: message.message_id.unwrap_or_default(),
+            sent_at: sent.map(EventTime::from_millis),
+            receive_count: count.unwrap_or(1),
+        })
+    }
+}
+
+impl Drop for SqsSource {
+    fn drop(&mut self) {
+        self.extender.abort();
+    }
+}
+
+impl Source for SqsSource {
+    async fn receive(&self) -> Result<Received, SourceError> {
+        use std::sync::atomic::Ordering;
+        let secs = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
+        let got = self
+            .client
+            .receive_message()
+            .queue_url(&self.settings.queue_url)
+            .max_number_of_messages(BATCH as i32)
+            .wait_time_seconds(secs(self.settings.wait))
+            .visibility_timeout(secs(self.settings.visibility))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+            .send()
+            .await
+            .map_err(|error| classify("ReceiveMessage", error.code(), &DisplayErrorContext(&error)))?;
+        let batch: Vec<_> =
+            got.messages.unwrap_or_default().into_iter().filter_map(|message| self.delivery(message)).collect();
+        if batch.is_empty() && self.in_flight.is_empty() {
+            let empty = self.empty.fetch_add(1, Ordering::Relaxed) + 1;
+            if self.settings.once_after_empty.is_some_and(|limit| empty >= limit) {
+                return Ok(Received::End);
+            }
+        } else {
+            self.empty.store(0, Ordering::Relaxed);
+        }
+        Ok(Received::Batch(batch))
+    }
+
+    async fn ack(&self, receipts: &[Receipt]) -> Result<Vec<Receipt>, SourceError> {
+        let mut left = Vec::new();
+        for chunk in receipts.chunks(BATCH) {
+            let entries = (0..).zip(chunk).filter_map(|(id, receipt): (usize, &Receipt)| {
+                DeleteMessageBatchRequestEntry::builder().id(id.to_string()).receipt_handle(&receipt.0).build().ok()
+            });
+            let call = self
+                .client
+                .delete_message_batch()
+                .queue_url(&self.settings.queue_url)
+                .set_entries(Some(entries.collect()));
+            match call.send().await {
+                Ok(done) => {
+                    let failed: Vec<usize> = done
+                        .failed()
+                        .iter()
+                        .filter(|entry| !entry.sender_fault())
+                        .filter_map(|entry| entry.id().parse().ok())
+                        .collect();
+                    for (id, receipt) in chunk.iter().enumerate() {
+                        if failed.contains(&id) {
+                            left.push(receipt.clone());
+                        } else {
+                            self.in_flight.remove(&receipt.0);
+                        }
+                    }
+                }
+                // The rest of the batches may fare better; these are tried again.
+                Err(error) => {
+                    tracing::warn!(error = %DisplayErrorContext(&error), "DeleteMessageBatch failed");
+                    left.extend_from_slice(chunk);
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    async fn park(&self, receipt: &Receipt) -> Result<(), SourceError> {
+        self.in_flight.remove(&receipt.0);
+        self.client
+            .change_message_visibility()
+            .queue_url(&self.settings.queue_url)
+            .receipt_handle(&receipt.0)
+            .visibility_timeout(PARKED_VISIBILITY_SECS)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| classify("ChangeMessageVisibility", error.code(), &DisplayErrorContext(&error)))
+    }
+
+    async fn close(&self) {
+        self.extender.abort();
+        let left: Vec<String> = self.in_flight.iter().map(|entry| entry.key().clone()).collect();
+        for chunk in left.chunks(BATCH) {
+            change_visibility(&self.client, &self.settings.queue_url, chunk, 0).await;
+        }
+        self.in_flight.clear();
+    }
+}
+
+/// Extends the claims that have less than half of their time left.
+async fn extend_claims(client: Client, settings: SqsSettings, in_flight: Arc<DashMap<String, InFlight>>) {
+    let half = settings.visibility / 2;
+    let mut ticks = tokio::time::interval((settings.visibility / 4).max(Duration::from_secs(1)));
+    loop {
+        ticks.tick().await;
+        let now = Instant::now();
+        let due: Vec<String> = in_flight
+            .iter()
+            .filter(|entry| entry.deadline < now + half && now + settings.visibility < entry.received + MAX_CLAIM)
+            .map(|entry| entry.key().clone())
+            .collect();
+        let secs = i32::try_from(settings.visibility.as_secs()).unwrap_or(i32::MAX);
+        for chunk in due.chunks(BATCH) {
+            for receipt in change_visibility(&client, &settings.queue_url, chunk, secs).await {
+                if let Some(mut entry) = in_flight.get_mut(&receipt) {
+                    entry.deadline = Instant::now() + settings.visibility;
+                }
+            }
+        }
+    }
+}
+
+/// Changes the visibility of at most ten messages; returns those that took it.
+async fn change_visibility(client: &Client, queue_url: &str, receipts: &[String], secs: i32) -> Vec<String> {
+    let entries = (0..).zip(receipts).filter_map(|(id, receipt): (usize, &String)| {
+        let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string()).receipt_handle(receipt);
+        entry.visibility_timeout(secs).build().ok()
+    });
+    let call = client.change_message_visibility_batch().queue_url(queue_url).set_entries(Some(entries.collect()));
+    match call.send().await {
+        Ok(done) => {
+            let taken = done.successful().iter().filter_map(|entry| entry.id().parse::<usize>().ok());
+            taken.filter_map(|id| receipts.get(id).cloned()).collect()
+        }
+        Err(error) => {
+            // The message may come twice: harmless, since state is a set.
+            tracing::warn!(error = %DisplayErrorContext(&error), "ChangeMessageVisibilityBatch failed");
+            Vec::new()
+        }
+    }
+}
+
+/// Which errors no wait will mend: the queue is not there, or its address is none.
+fn classify(call: &str, code: Option<&str>, detail: &dyn std::fmt::Display) -> SourceError {
+    let text = format!("{call}: {detail}");
+    match code {
+        Some("AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "InvalidAddress") => {
+            SourceError::Fatal(text)
+        }
+        _ => SourceError::Retry(text),
+    }
+}
