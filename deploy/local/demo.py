@@ -19,6 +19,7 @@ from lab import Emulator, Kmswatch, LabError, Pager, Stack, program, temporary_f
 MUST_ALERT = ["StopLogging", "DisableRule", "DisableKey", "ScheduleKeyDeletion", "CreateGrant", "Decrypt"]
 QUIET_SECONDS = 3
 TIMEOUT_SECONDS = 60
+MAX_KEYS = 3
 
 
 def show(alert: dict, began: float) -> None:
@@ -27,19 +28,31 @@ def show(alert: dict, began: float) -> None:
 
     def line(label: str, text: str) -> None:
         width = 100
-        print(textwrap.fill(text, width, initial_indent=f"    {label:<10}", subsequent_indent=" " * 14))
+        print(
+            textwrap.fill(
+                text,
+                width,
+                initial_indent=f"    {label:<10}",
+                subsequent_indent=" " * 14,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+        )
 
     line("what", alert["summary"])
     line("rule", f"{alert['rule']['title']} ({alert['rule']['id']})")
     line("who", ", ".join(alert["principals"]) or "unknown")
-    for key in alert["keys"]:
+    for key in alert["keys"][:MAX_KEYS]:
         named = " ".join(part for part in (key.get("alias"), key.get("domain") and f"[{key['domain']}]") if part)
         line("key", f"{key['arn']} {named}")
+    if len(alert["keys"]) > MAX_KEYS:
+        line("", f"and {len(alert['keys']) - MAX_KEYS} more keys")
     if alert["expected"].get("reason"):
         line("expected", alert["expected"]["reason"])
     line("records", f"{alert['count']}, {alert['first_event_time']} to {alert['last_event_time']}")
     for index, command in enumerate(alert["respond"]):
-        line("run" if index == 0 else "", command)
+        # Never wrapped: it is there to be copied.
+        print(f"    {'run' if index == 0 else '':<10}{command}")
     print("    routing   " + ", ".join(f"{key}={value}" for key, value in sorted(alert["attributes"].items())))
 
 
@@ -60,8 +73,8 @@ def run(folder: Path, keep: bool) -> int:
         kmswatch = Kmswatch(stack, folder).start()
 
         now = time.time()
-        print("\nordinary traffic: 42 records")
         records = ordinary(now)
+        print(f"\nordinary traffic: {len(records)} records")
         stack.put(records)
         time.sleep(QUIET_SECONDS)
         show_all(pager, time.monotonic())
