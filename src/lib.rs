@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod cli;
+pub mod config;
 pub mod engine;
 pub mod event;
 pub mod keys;
@@ -14,4 +15,6 @@ pub mod rule;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod telemetry;
 pub mod time;
+pub mod web;

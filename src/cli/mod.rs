@@ -4,6 +4,7 @@
 pub mod check;
 pub mod replay;
 pub mod rules;
+pub mod run;
 pub mod test;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Watch a queue or a directory and send alerts
+    Run(run::Args),
     /// Find incidents in captured CloudTrail files
     Replay(replay::Args),
     /// Look for mistakes in rules
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         }
     };
     let ended = match cli.command {
+        Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),

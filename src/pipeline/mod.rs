@@ -1,4 +1,6 @@
 //! The pipeline: [`plan`] says what is to be done, the driver does it.
 
+pub mod backoff;
+pub mod drive;
 pub mod plan;
 pub mod replay;

@@ -1,0 +1,519 @@
+//! The configuration of `run`: what was typed ([`SettingsFile`]), then what it means ([`Settings`]).
+//!
+//! One TOML file, with environment variables over it: `KMSWATCH_SOURCE__QUEUE_URL` is `queue_url` of
+//! `[source]`, `KMSWATCH_SINK__0__TOPIC_ARN` that of the first `[[sink]]`. The environment comes in as
+//! a list, so that tests need not touch the process.
+//!
+//! Invariant: every mistake names its place, or its variable, and what to write.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::alert::redact::Redaction;
+use crate::pipeline::plan::Limits;
+use crate::rule::Level;
+use crate::rule::diagnostic::nearest;
+use crate::sink::sns::default_quota;
+
+/// An example that explains every setting.
+pub const EXAMPLE: &str = include_str!("config/example.toml");
+
+/// What was typed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsFile {
+    source: SourceFile,
+    #[serde(default)]
+    sink: Vec<SinkFile>,
+    #[serde(default)]
+    state: StateFile,
+    #[serde(default)]
+    rules: RulesFile,
+    #[serde(default)]
+    keys: KeysFile,
+    #[serde(default)]
+    alerts: AlertsFile,
+    #[serde(default)]
+    log: LogFile,
+    #[serde(default)]
+    admin: AdminFile,
+    #[serde(default)]
+    limits: LimitsFile,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceFile {
+    kind: Spanned<String>,
+    queue_url: Option<Spanned<String>>,
+    region: Option<String>,
+    endpoint_url: Option<String>,
+    pollers: Option<Spanned<u16>>,
+    wait_secs: Option<Spanned<u64>>,
+    visibility_secs: Option<Spanned<u64>>,
+    path: Option<PathBuf>,
+    scan_millis: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SinkFile {
+    kind: Spanned<String>,
+    topic_arn: Option<Spanned<String>>,
+    region: Option<String>,
+    endpoint_url: Option<String>,
+    messages_per_second: Option<NonZeroU32>,
+    path: Option<PathBuf>,
+    min_level: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysFile {
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertsFile {
+    #[serde(default)]
+    redaction: Redaction,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogFile {
+    #[serde(default)]
+    format: LogFormat,
+    level: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdminFile {
+    listen: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    max_groups: Option<usize>,
+    max_entries: Option<usize>,
+    max_entries_per_group: Option<usize>,
+    max_body_bytes: Option<usize>,
+    max_batch: Option<usize>,
+    flush_secs: Option<u64>,
+}
+
+/// Where records come from.
+#[derive(Clone, Debug)]
+pub enum SourceSettings {
+    /// A queue.
+    Sqs {
+        /// Its URL.
+        queue_url: String,
+        /// Where it is, when the environment does not say.
+        aws: AwsSettings,
+        /// Receives at the same time.
+        pollers: u16,
+        /// Longest wait of one receive.
+        wait: Duration,
+        /// How long a message is claimed at a time.
+        visibility: Duration,
+    },
+    /// A watched directory.
+    Directory {
+        /// What is watched.
+        path: PathBuf,
+        /// Between two looks.
+        scan: Duration,
+    },
+}
+
+/// Where AWS is, when the environment does not say.
+#[derive(Clone, Debug, Default)]
+pub struct AwsSettings {
+    /// Region.
+    pub region: Option<String>,
+    /// Another endpoint, like that of an emulator.
+    pub endpoint_url: Option<String>,
+}
+
+/// Where alerts go.
+#[derive(Clone, Debug)]
+pub struct SinkSettings {
+    /// What it is.
+    pub kind: SinkKind,
+    /// Less grave alerts are not sent there.
+    pub min_level: Level,
+}
+
+/// The kinds of sink.
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    /// A topic.
+    Sns {
+        /// Its ARN.
+        topic_arn: String,
+        /// Where it is.
+        aws: AwsSettings,
+        /// At most so many messages a second.
+        per_second: NonZeroU32,
+    },
+    /// Standard output.
+    Terminal,
+    /// A file of JSON lines.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What the configuration means.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where records come from.
+    pub source: SourceSettings,
+    /// Where alerts go, at least one.
+    pub sinks: Vec<SinkSettings>,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+    /// Rules instead of the shipped ones.
+    pub rules_dir: Option<PathBuf>,
+    /// Key inventory.
+    pub keys_file: Option<PathBuf>,
+    /// What alerts keep back.
+    pub redaction: Redaction,
+    /// How logs are written.
+    pub log_format: LogFormat,
+    /// Filter of logs, like `info` or `kmswatch=debug`.
+    pub log_level: String,
+    /// Where health and metrics are told; nowhere when `off`.
+    pub admin: Option<SocketAddr>,
+    /// What is held at most.
+    pub limits: Limits,
+    /// Deliveries in one commit.
+    pub max_batch: usize,
+    /// How long alerts are still sent after a stop.
+    pub flush: Duration,
+}
+
+/// What is wrong with a configuration: one line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Settings {
+    /// Reads a configuration; `path` is for messages, `environment` lies over the file.
+    ///
+    /// # Errors
+    /// Every mistake that can be told at once.
+    pub fn parse(path: &str, text: &str, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        let file = toml::from_str::<SettingsFile>(text);
+        let overrides: Vec<_> = environment.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        if overrides.is_empty() {
+            let file = file.map_err(|error| ConfigError(vec![placed(path, text, &error)]))?;
+            return validate(path, text, file);
+        }
+        // The file alone may lack what the environment gives, so only its syntax is judged alone.
+        let mut table = text.parse::<toml::Table>().map_err(|error| ConfigError(vec![placed(path, text, &error)]))?;
+        for (name, value) in overrides {
+            set(&mut table, name, value)?;
+        }
+        let merged = toml::to_string(&table).map_err(|error| ConfigError(vec![error.to_string()]))?;
+        let place = format!("{path} with the environment");
+        let file = toml::from_str(&merged).map_err(|error| ConfigError(vec![placed(&place, &merged, &error)]))?;
+        validate(&place, &merged, file)
+    }
+}
+
+const PREFIX: &str = "KMSWATCH_";
+
+fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
+    let fail = |what: &str| ConfigError(vec![format!("{name}: {what}")]);
+    let path = name.strip_prefix(PREFIX).unwrap_or(name).to_lowercase();
+    let segments: Vec<&str> = path.split("__").collect();
+    let (last, parents) = segments.split_last().ok_or_else(|| fail("names no setting"))?;
+    let mut at = table;
+    let mut parents = parents.iter().peekable();
+    while let Some(segment) = parents.next() {
+        let next = at.entry((*segment).to_owned()).or_insert_with(|| toml::Table::new().into());
+        at = match next {
+            toml::Value::Table(table) => table,
+            toml::Value::Array(items) => {
+                let index: usize = parents
+                    .next()
+                    .and_then(|index| index.parse().ok())
+                    .ok_or_else(|| fail("needs a number after the name of a list"))?;
+                items
+                    .get_mut(index)
+                    .and_then(toml::Value::as_table_mut)
+                    .ok_or_else(|| fail("there is no such entry in the list"))?
+            }
+            _ => return Err(fail("goes into a value that is no table")),
+        };
+    }
+    let typed =
+        toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
+    let typed = typed.filter(|value| matches!(value, toml::Value::Integer(_) | toml::Value::Boolean(_)));
+    at.insert((*last).to_owned(), typed.unwrap_or_else(|| value.into()));
+    Ok(())
+}
+
+fn line_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    (line, before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1)
+}
+
+fn placed(path: &str, text: &str, error: &toml::de::Error) -> String {
+    let (line, column) = error.span().map_or((1, 1), |span| line_column(text, span.start));
+    let message = error.message().trim();
+    // serde lists what it knows between backticks: `unknown field `x`, expected one of `a`, `b``.
+    let mut names = message.split('`').skip(1).step_by(2);
+    let hint = names.next().filter(|_| message.starts_with("unknown field")).and_then(|name| nearest(name, names));
+    match hint {
+        Some(near) => format!("{path}:{line}:{column}: {message}; did you mean `{near}`?"),
+        None => format!("{path}:{line}:{column}: {message}"),
+    }
+}
+
+/// Judges values; notes every mistake.
+struct Judge<'t> {
+    path: &'t str,
+    text: &'t str,
+    mistakes: Vec<String>,
+}
+
+impl Judge<'_> {
+    fn mistake<T>(&mut self, at: &Spanned<T>, what: &str) {
+        let (line, column) = line_column(self.text, at.span().start);
+        self.mistakes.push(format!("{}:{line}:{column}: {what}", self.path));
+    }
+
+    fn within(&mut self, value: Option<&Spanned<u64>>, default: u64, least: u64, most: u64, name: &str) -> Duration {
+        let secs = value.map_or(default, |value| *value.as_ref());
+        if let Some(value) = value.filter(|_| !(least..=most).contains(&secs)) {
+            self.mistake(value, &format!("`{name}` is between {least} and {most}"));
+        }
+        Duration::from_secs(secs)
+    }
+
+    fn source(&mut self, file: SourceFile) -> Option<SourceSettings> {
+        let aws = AwsSettings { region: file.region, endpoint_url: file.endpoint_url };
+        match file.kind.as_ref().as_str() {
+            "sqs" => {
+                let Some(queue_url) = file.queue_url else {
+                    self.mistake(&file.kind, "a source of kind sqs needs `queue_url`");
+                    return None;
+                };
+                if !queue_url.as_ref().starts_with("http") {
+                    self.mistake(
+                        &queue_url,
+                        "`queue_url` is an address like https://sqs.eu-west-1.amazonaws.com/111122223333/kmswatch",
+                    );
+                }
+                let wait = self.within(file.wait_secs.as_ref(), 20, 0, 20, "wait_secs");
+                let visibility = self.within(file.visibility_secs.as_ref(), 120, 5, 43_200, "visibility_secs");
+                let pollers = file.pollers.as_ref().map_or(8, |pollers| *pollers.as_ref());
+                if let Some(given) = file.pollers.as_ref().filter(|_| !(1..=256).contains(&pollers)) {
+                    self.mistake(given, "`pollers` is between 1 and 256");
+                }
+                Some(SourceSettings::Sqs { queue_url: queue_url.into_inner(), aws, pollers, wait, visibility })
+            }
+            "directory" => {
+                let Some(path) = file.path else {
+                    self.mistake(&file.kind, "a source of kind directory needs `path`");
+                    return None;
+                };
+                Some(SourceSettings::Directory {
+                    path,
+                    scan: Duration::from_millis(file.scan_millis.unwrap_or(1000).max(10)),
+                })
+            }
+            other => {
+                self.mistake(&file.kind, &format!("no source is of kind '{other}'; write sqs or directory"));
+                None
+            }
+        }
+    }
+
+    fn sink(&mut self, file: SinkFile) -> Option<SinkSettings> {
+        let min_level = match &file.min_level {
+            None => Level::Informational,
+            Some(text) => text.as_ref().parse().unwrap_or_else(|message: String| {
+                self.mistake(text, &message);
+                Level::Informational
+            }),
+        };
+        let kind = match file.kind.as_ref().as_str() {
+            "terminal" => SinkKind::Terminal,
+            "file" => match file.path {
+                Some(path) => SinkKind::File { path },
+                None => {
+                    self.mistake(&file.kind, "a sink of kind file needs `path`");
+                    return None;
+                }
+            },
+            "sns" => {
+                let Some(topic_arn) = file.topic_arn else {
+                    self.mistake(&file.kind, "a sink of kind sns needs `topic_arn`");
+                    return None;
+                };
+                let parts = crate::event::key::arn_parts(topic_arn.as_ref()).filter(|parts| parts.service == "sns");
+                if parts.is_none() {
+                    self.mistake(
+                        &topic_arn,
+                        "`topic_arn` is the ARN of a topic, like arn:aws:sns:eu-west-1:111122223333:kmswatch",
+                    );
+                }
+                let region = file.region.or_else(|| parts.map(|parts| parts.region.to_owned()));
+                let per_second =
+                    file.messages_per_second.unwrap_or_else(|| default_quota(region.as_deref().unwrap_or("")));
+                let aws = AwsSettings { region, endpoint_url: file.endpoint_url };
+                SinkKind::Sns { topic_arn: topic_arn.into_inner(), aws, per_second }
+            }
+            other => {
+                self.mistake(&file.kind, &format!("no sink is of kind '{other}'; write sns, file or terminal"));
+                return None;
+            }
+        };
+        Some(SinkSettings { kind, min_level })
+    }
+}
+
+fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, ConfigError> {
+    let mut judge = Judge { path, text, mistakes: Vec::new() };
+    let source = judge.source(file.source);
+    let mut sinks: Vec<_> = file.sink.into_iter().filter_map(|sink| judge.sink(sink)).collect();
+    if sinks.is_empty() && judge.mistakes.is_empty() {
+        sinks.push(SinkSettings { kind: SinkKind::Terminal, min_level: Level::Informational });
+    }
+    let admin = match &file.admin.listen {
+        None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+        Some(text) if text.as_ref() == "off" => None,
+        Some(text) => match text.as_ref().parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                judge.mistake(text, "`listen` is an address and port like 127.0.0.1:9464, or off");
+                None
+            }
+        },
+    };
+    let mut limits = Limits::default();
+    let given = file.limits;
+    limits.engine.max_groups = given.max_groups.unwrap_or(limits.engine.max_groups).max(1);
+    limits.engine.max_entries = given.max_entries.unwrap_or(limits.engine.max_entries).max(1);
+    limits.engine.max_entries_per_group =
+        given.max_entries_per_group.unwrap_or(limits.engine.max_entries_per_group).max(1);
+    limits.envelope.max_bytes = given.max_body_bytes.unwrap_or(limits.envelope.max_bytes).max(1024);
+    match source {
+        Some(source) if judge.mistakes.is_empty() => Ok(Settings {
+            source,
+            sinks,
+            state_dir: file.state.dir.unwrap_or_else(|| "kmswatch-state".into()),
+            rules_dir: file.rules.dir,
+            keys_file: file.keys.file,
+            redaction: file.alerts.redaction,
+            log_format: file.log.format,
+            log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
+            admin,
+            limits,
+            max_batch: given.max_batch.unwrap_or(500).max(1),
+            flush: Duration::from_secs(given.flush_secs.unwrap_or(10)),
+        }),
+        _ => Err(ConfigError(judge.mistakes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse("kmswatch.toml", text, &[]).map_err(|error| error.to_string())
+    }
+
+    const GOOD: &str =
+        "[source]\nkind = \"directory\"\npath = \"captures\"\n\n[[sink]]\nkind = \"terminal\"\nmin_level = \"low\"\n";
+
+    #[test]
+    fn the_example_and_the_least_are_read() {
+        assert!(matches!(parse(EXAMPLE).unwrap().source, SourceSettings::Sqs { .. }));
+        let settings = parse(GOOD).unwrap();
+        assert_eq!((settings.sinks.len(), settings.sinks[0].min_level), (1, Level::Low));
+        assert!(settings.admin.unwrap().ip().is_loopback());
+        assert_eq!(
+            parse("[source]\nkind = \"directory\"\npath = \"x\"").unwrap().sinks.len(),
+            1,
+            "a terminal by default"
+        );
+    }
+
+    #[test]
+    fn every_mistake_has_its_place() {
+        for (from, to, expected) in [
+            ("path =", "pth =", "kmswatch.toml:3:1: unknown field `pth`"),
+            ("path =", "pth =", "did you mean `path`?"),
+            ("\"directory\"", "\"sqs\"", "kmswatch.toml:2:8: a source of kind sqs needs `queue_url`"),
+            ("\"directory\"", "\"kafka\"", "no source is of kind 'kafka'"),
+            ("\"low\"", "\"lo\"", "kmswatch.toml:7:13: 'lo' is not a level"),
+            ("\"terminal\"", "\"sns\"\ntopic_arn = \"x\"", "kmswatch.toml:7:13: `topic_arn` is the ARN"),
+            ("[source]", "[source", "kmswatch.toml:1:"),
+            ("[source]", "[admin]\nlisten = \"everywhere\"\n[source]", "kmswatch.toml:2:10: `listen` is"),
+            (
+                "kind = \"directory\"",
+                "kind = \"sqs\"\nqueue_url = \"https://q\"\nwait_secs = 60",
+                "`wait_secs` is between 0 and 20",
+            ),
+        ] {
+            let said = parse(&GOOD.replacen(from, to, 1)).unwrap_err();
+            assert!(said.contains(expected), "{to}: {said}");
+        }
+        let two = GOOD.replace("\"directory\"", "\"kafka\"").replace("\"low\"", "\"lo\"");
+        assert_eq!(parse(&two).unwrap_err().lines().count(), 2);
+    }
+
+    #[test]
+    fn the_environment_lies_over_the_file() {
+        let set = |name: &str, value: &str| {
+            let environment = [(name.to_owned(), value.to_owned()), ("PATH".to_owned(), "/bin".to_owned())];
+            Settings::parse("f", GOOD, &environment).map_err(|error| error.to_string())
+        };
+        assert!(
+            matches!(set("KMSWATCH_SOURCE__PATH", "123x").unwrap().source, SourceSettings::Directory { path, .. } if path.as_os_str() == "123x")
+        );
+        assert_eq!(set("KMSWATCH_SINK__0__MIN_LEVEL", "high").unwrap().sinks[0].min_level, Level::High);
+        assert_eq!(set("KMSWATCH_LIMITS__MAX_BATCH", "7").unwrap().max_batch, 7);
+        assert!(set("KMSWATCH_SINK__9__MIN_LEVEL", "high").unwrap_err().starts_with("KMSWATCH_SINK__9__MIN_LEVEL:"));
+        assert!(set("KMSWATCH_SOURCE__PAHT", "x").unwrap_err().contains("did you mean `path`?"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Logs and metrics. Metric names are here and nowhere else.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+use crate::pipeline::plan::Accounting;
+
+/// Counters, each only ever rising.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "their names and helps say it")]
+pub enum Counter {
+    RecordsReceived,
+    RecordsApplied,
+    RecordsDuplicate,
+    RecordsFiltered,
+    RecordsLate,
+    RecordsParked,
+    IncidentsOpened,
+    GroupsEvicted,
+    AlertsQueued,
+    AlertsDelivered,
+    AlertsDeadLettered,
+    AlertsBelowLevel,
+    DeliveriesAcknowledged,
+    DeliveriesParked,
+    ReceiveErrors,
+    CommitErrors,
+    AcknowledgeErrors,
+    DeliveryErrors,
+}
+
+impl Counter {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::RecordsReceived,
+        Self::RecordsApplied,
+        Self::RecordsDuplicate,
+        Self::RecordsFiltered,
+        Self::RecordsLate,
+        Self::RecordsParked,
+        Self::IncidentsOpened,
+        Self::GroupsEvicted,
+        Self::AlertsQueued,
+        Self::AlertsDelivered,
+        Self::AlertsDeadLettered,
+        Self::AlertsBelowLevel,
+        Self::DeliveriesAcknowledged,
+        Self::DeliveriesParked,
+        Self::ReceiveErrors,
+        Self::CommitErrors,
+        Self::AcknowledgeErrors,
+        Self::DeliveryErrors,
+    ];
+
+    /// Its name in the exposition, and what it counts.
+    #[must_use]
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::RecordsReceived => {
+                ("kmswatch_records_received_total", "Records, and bodies of which none can be read")
+            }
+            Self::RecordsApplied => ("kmswatch_records_applied_total", "Records read against the rules"),
+            Self::RecordsDuplicate => ("kmswatch_records_duplicate_total", "Records known already"),
+            Self::RecordsFiltered => ("kmswatch_records_filtered_total", "Records that no rule is about"),
+            Self::RecordsLate => ("kmswatch_records_late_total", "Records later than the allowed lateness"),
+            Self::RecordsParked => ("kmswatch_records_parked_total", "Records that cannot be read"),
+            Self::IncidentsOpened => ("kmswatch_incidents_opened_total", "Incidents opened"),
+            Self::GroupsEvicted => ("kmswatch_groups_evicted_total", "Groups given up at a limit"),
+            Self::AlertsQueued => ("kmswatch_alerts_queued_total", "Alerts put into the outbox"),
+            Self::AlertsDelivered => ("kmswatch_alerts_delivered_total", "Alerts taken by a sink"),
+            Self::AlertsDeadLettered => ("kmswatch_alerts_dead_lettered_total", "Alerts that a sink will never take"),
+            Self::AlertsBelowLevel => ("kmswatch_alerts_below_level_total", "Alerts below a sink's level"),
+            Self::DeliveriesAcknowledged => ("kmswatch_deliveries_acknowledged_total", "Deliveries acknowledged"),
+            Self::DeliveriesParked => ("kmswatch_deliveries_parked_total", "Deliveries left to the dead-letter path"),
+            Self::ReceiveErrors => ("kmswatch_receive_errors_total", "Receives that failed"),
+            Self::CommitErrors => ("kmswatch_commit_errors_total", "Commits that failed"),
+            Self::AcknowledgeErrors => ("kmswatch_acknowledge_errors_total", "Acknowledgements that failed"),
+            Self::DeliveryErrors => ("kmswatch_delivery_errors_total", "Deliveries of alerts that failed"),
+        }
+    }
+
+    /// Adds to it.
+    pub fn add(self, count: u64) {
+        metrics::counter!(self.describe().0).increment(count);
+    }
+}
+
+/// Gauges, each set to what is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "their names and helps say it")]
+pub enum Gauge {
+    OutboxPending,
+    Groups,
+    Entries,
+}
+
+impl Gauge {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::OutboxPending, Self::Groups, Self::Entries];
+
+    /// Its name in the exposition, and what it shows.
+    #[must_use]
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::OutboxPending => ("kmswatch_outbox_pending", "Alerts waiting for a sink"),
+            Self::Groups => ("kmswatch_state_groups", "Groups of rules held in state"),
+            Self::Entries => ("kmswatch_state_entries", "Matches held in state"),
+        }
+    }
+
+    /// Sets it.
+    pub fn set(self, value: u64) {
+        // Gauges are floating point; beyond 2^53 nobody counts.
+        #[allow(clippy::cast_precision_loss)]
+        metrics::gauge!(self.describe().0).set(value as f64);
+    }
+}
+
+/// Seconds from `eventTime` to the alert's delivery.
+pub const END_TO_END_SECS: &str = "kmswatch_event_to_delivery_seconds";
+
+/// Adds what became of a batch.
+pub fn count(accounting: &Accounting) {
+    for (counter, count) in [
+        (Counter::RecordsReceived, accounting.received),
+        (Counter::RecordsApplied, accounting.applied),
+        (Counter::RecordsDuplicate, accounting.duplicate),
+        (Counter::RecordsFiltered, accounting.filtered),
+        (Counter::RecordsLate, accounting.late),
+        (Counter::RecordsParked, accounting.parked),
+        (Counter::IncidentsOpened, accounting.opened),
+        (Counter::AlertsQueued, accounting.alerts),
+        (Counter::GroupsEvicted, accounting.evicted),
+    ] {
+        if count > 0 {
+            counter.add(count);
+        }
+    }
+}
+
+/// Starts metrics; the handle renders them.
+///
+/// # Errors
+/// When another recorder is there already.
+pub fn start_metrics() -> Result<PrometheusHandle, String> {
+    let buckets = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+    let builder = PrometheusBuilder::new().set_buckets(&buckets).map_err(|error| error.to_string())?;
+    let handle = builder.install_recorder().map_err(|error| error.to_string())?;
+    for counter in Counter::ALL {
+        let (name, help) = counter.describe();
+        metrics::describe_counter!(name, help);
+        // Present from the start, so that an alarm on it has something to look at.
+        counter.add(0);
+    }
+    for gauge in Gauge::ALL {
+        let (name, help) = gauge.describe();
+        metrics::describe_gauge!(name, help);
+        gauge.set(0);
+    }
+    metrics::describe_histogram!(END_TO_END_SECS, "From the event's time to the alert's delivery");
+    Ok(handle)
+}
+
+/// Starts logs, to standard error.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn start_logs(format: LogFormat, level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|error| format!("[log] level '{level}': {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => {
+            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.with_ansi(ansi).with_target(false).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_distinct_and_counters_end_as_they_should() {
+        let names: BTreeSet<_> = Counter::ALL.iter().map(|counter| counter.describe().0).collect();
+        assert_eq!(names.len(), Counter::ALL.len());
+        assert!(names.iter().all(|name| name.ends_with("_total")));
+    }
+}
