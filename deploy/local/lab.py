@@ -195,13 +195,16 @@ class Stack:
     def subscribe(self, name: str, filter_policy: dict | None = None) -> "Pager":
         return Pager(self, name, filter_policy)
 
-    def put(self, records: list[dict]) -> None:
-        """CloudTrail records, through PutEvents as CloudTrail would."""
+    def put(self, records: list[dict]) -> list[str]:
+        """CloudTrail records, through PutEvents as CloudTrail would. EventBridge's own ids of the events."""
         entries = [as_entry(record, self.prefix) for record in records]
+        ids = []
         for batch in batches(entries, 10):
             answer = self.events.put_events(Entries=batch)
             if answer["FailedEntryCount"]:
                 raise LabError(f"PutEvents refused {answer['FailedEntryCount']} entries: {answer['Entries']}")
+            ids += [entry["EventId"] for entry in answer["Entries"]]
+        return ids
 
     def send(self, bodies: list[str]) -> None:
         """Bodies straight into the queue, past EventBridge."""
@@ -224,6 +227,7 @@ def batches(items: list, size: int):
         yield batch
 
 
+DIRECT = {"KMS CMK Deletion", "KMS CMK Rotation", "KMS Imported Key Material Expiration"}
 DETAIL_TYPES = {
     "AwsServiceEvent": "AWS Service Event via CloudTrail",
     "AwsVpceEvent": "AWS Network Activity Event via CloudTrail",
@@ -231,8 +235,15 @@ DETAIL_TYPES = {
 
 
 def as_entry(record: dict, prefix: str) -> dict:
-    """A CloudTrail record as CloudTrail hands it to EventBridge."""
+    """A CloudTrail record as CloudTrail hands it to EventBridge; a direct event as KMS does."""
     service = record.get("eventSource", "").removesuffix(".amazonaws.com")
+    if record.get("eventName") in DIRECT:
+        return {
+            "Source": f"{prefix}.{service}",
+            "DetailType": record["eventName"],
+            "Detail": json.dumps(record.get("serviceEventDetails") or {}),
+            "Resources": [resource["ARN"] for resource in record.get("resources") or []],
+        }
     return {
         "Source": f"{prefix}.{service}",
         "DetailType": DETAIL_TYPES.get(record.get("eventType", ""), "AWS API Call via CloudTrail"),
@@ -279,11 +290,11 @@ class Pager:
 
 
 def program() -> Path:
-    """The kmswatch binary: $KMSWATCH_BIN, or the debug build."""
+    """The kmswatch binary: $LAB_KMSWATCH, or the debug build."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    path = Path(os.environ.get("KMSWATCH_BIN", target / "debug" / "kmswatch"))
+    path = Path(os.environ.get("LAB_KMSWATCH", target / "debug" / "kmswatch"))
     if not path.exists():
-        raise LabError(f"{path} is missing; run `cargo build` first, or set KMSWATCH_BIN")
+        raise LabError(f"{path} is missing; run `cargo build` first, or set LAB_KMSWATCH")
     return path
 
 

@@ -14,7 +14,7 @@ LOCAL = ROOT / "deploy" / "local"
 
 
 def test_demo_shows_the_attack():
-    environment = os.environ | {"KMSWATCH_BIN": str(lab.program()), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"LAB_KMSWATCH": str(lab.program()), "PYTHONUNBUFFERED": "1"}
     done = subprocess.run(
         [sys.executable, str(LOCAL / "demo.py")], env=environment, capture_output=True, text=True, timeout=180, cwd=ROOT
     )
@@ -42,12 +42,10 @@ def test_laptop_configuration_runs(tmp_path):
     records = [record for _, step in attack(time.time()) for record in step]
     (captures / "attack.jsonl").write_text("\n".join(json.dumps(record) for record in records))
     text = (LOCAL / "kmswatch.toml").read_text()
-    port = lab.free_port()
     for old, new in {
-        '"tests/captures"': f'"{captures}"',
-        "target/kmswatch-local": str(tmp_path / "state"),
-        "deploy/local/keys.yml": str(lab.KEYS),
-        lab.ADMIN_IN_CONFIG: f"127.0.0.1:{port}",
+        '"tests/captures/morning"': f'"{captures}"',
+        "target/local": str(tmp_path),
+        "tests/keys.yml": str(lab.KEYS),
     }.items():
         assert old in text, f"kmswatch.toml no longer has {old}"
         text = text.replace(old, new)
@@ -59,7 +57,7 @@ def test_laptop_configuration_runs(tmp_path):
         env=lab.clean_environment(), capture_output=True, text=True, timeout=60, cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    alerts = [json.loads(line) for line in (tmp_path / "state" / "alerts.jsonl").read_text().splitlines()]
+    alerts = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
     names = {record["eventName"] for alert in alerts for record in alert["evidence"]}
     assert {"StopLogging", "DisableKey", "ScheduleKeyDeletion", "CreateGrant"} <= names
     assert "ScheduleKeyDeletion" in done.stdout or "deletion" in done.stdout
