@@ -202,8 +202,9 @@ impl Opener<'_> {
         if detail_type.ends_with(" via CloudTrail") {
             return self.value(event.detail.get(), depth + 1);
         }
-        match (event.source.as_str(), detail_type) {
-            ("aws.kms", "KMS CMK Deletion" | "KMS CMK Rotation" | "KMS Imported Key Material Expiration") => {
+        // Which sources get here is for the bus's rule to say, as it is for records.
+        match detail_type {
+            "KMS CMK Deletion" | "KMS CMK Rotation" | "KMS Imported Key Material Expiration" => {
                 match direct_event(&event) {
                     Some(record) => self.record(&record),
                     None => self.bad("", format!("a `{detail_type}` event without a time")),

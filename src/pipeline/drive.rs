@@ -168,6 +168,9 @@ where
     Ended { accounting, pending, failure }
 }
 
+/// How long a stop waits for receives that are under way: a little more than the longest poll.
+const LAST_RECEIVE: Duration = Duration::from_secs(21);
+
 async fn poll<S: Source>(
     source: Arc<S>,
     work: mpsc::Sender<Work>,
@@ -177,9 +180,18 @@ async fn poll<S: Source>(
 ) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
     loop {
+        if stop.is_cancelled() {
+            return;
+        }
+        let mut receiving = std::pin::pin!(source.receive());
         let received = tokio::select! {
-            () = stop.cancelled() => return,
-            received = source.receive() => received,
+            received = &mut receiving => received,
+            // A receive that is given up may still be answered, and what it would have brought stays
+            // hidden until its visibility runs out: better to wait for it.
+            () = stop.cancelled() => match tokio::time::timeout(LAST_RECEIVE, receiving).await {
+                Ok(received) => received,
+                Err(_) => return,
+            },
         };
         match received {
             Ok(Received::End) => return,
