@@ -3,4 +3,5 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod layering;
+mod replay;
 mod store;
