@@ -1,4 +1,4 @@
-//! The configuration of `run`: what was typed ([`SettingsFile`]), then what it means ([`Settings`]).
+//! The configuration of `run`: what was typed (`SettingsFile`), then what it means ([`Settings`]).
 //!
 //! One TOML file, with environment variables over it: `KMSWATCH_SOURCE__QUEUE_URL` is `queue_url` of
 //! `[source]`, `KMSWATCH_SINK__0__TOPIC_ARN` that of the first `[[sink]]`. The environment comes in as
