@@ -34,8 +34,8 @@ def kmswatch(stack, tmp_path, binary):
     """Starts `kmswatch run` processes and sees to it that none outlives its test."""
     started = []
 
-    def start(keys=None):
-        process = Kmswatch(stack, tmp_path / "kmswatch", binary, keys).start()
+    def start(keys=None, pollers=2):
+        process = Kmswatch(stack, tmp_path / "kmswatch", binary, keys, pollers).start()
         started.append(process)
         return process
 

@@ -177,7 +177,7 @@ def entry(record):
 class Kmswatch:
     """A `kmswatch run` on a stack."""
 
-    def __init__(self, stack, directory, binary, keys=None):
+    def __init__(self, stack, directory, binary, keys=None, pollers=2):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -185,7 +185,7 @@ class Kmswatch:
         endpoint = stack.emulator.endpoint
         (self.directory / "kmswatch.toml").write_text(
             f'[source]\nkind = "sqs"\nqueue_url = "{stack.queue_url}"\nendpoint_url = "{endpoint}"\nregion = "{REGION}"\n'
-            f"pollers = 2\nwait_secs = 1\nvisibility_secs = 10\n"
+            f"pollers = {pollers}\nwait_secs = 1\nvisibility_secs = 10\n"
             f'[[sink]]\nkind = "sns"\ntopic_arn = "{stack.topic_arn}"\nendpoint_url = "{endpoint}"\nregion = "{REGION}"\n'
             f'[state]\ndir = "{self.directory}/state"\n[admin]\nlisten = "127.0.0.1:{self.port}"\n{keys_line}'
         )
