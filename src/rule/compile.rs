@@ -33,6 +33,8 @@ struct Document<'t> {
     name: Option<String>,
     level: Level,
     extension: Extension,
+    /// It has a `kmswatch:` block: written for us, and not for Sigma tools at large.
+    is_ours: bool,
     used: Vec<(String, Place)>,
     kind: Kind,
 }
@@ -162,7 +164,8 @@ fn read_document<'t>(
     };
     let meta = RuleMeta { controls: extension.controls.clone(), ..meta };
     let name = node.get("name").and_then(Node::scalar_text);
-    Some(Document { path, place: node.place, meta, name, level, extension, used, kind })
+    let is_ours = node.get("kmswatch").is_some();
+    Some(Document { path, place: node.place, meta, name, level, extension, is_ours, used, kind })
 }
 
 fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<'_>) -> (RuleMeta, Level) {
@@ -389,9 +392,15 @@ impl<'t> Linker<'t, '_> {
     fn check_fields(&mut self, document: &Document<'_>, only_kms: bool) {
         let mut diagnostics = Diagnostics::new(document.path);
         for (path, place) in &document.used {
-            if let Err(unknown) = catalogue::check(path, only_kms) {
-                let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));
-                diagnostics.error(Code::UnknownField, *place, format!("no record has a field `{path}`"), help);
+            let Err(unknown) = catalogue::check(path, only_kms) else { continue };
+            let message = format!("no record has a field `{path}`");
+            let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));
+            // A rule of a public collection may name a field that is none and still match by its
+            // others; only what is near to a name, or written for us, is surely a mistake.
+            if document.is_ours || help.is_some() {
+                diagnostics.error(Code::UnknownField, *place, message, help);
+            } else {
+                diagnostics.warning(Code::UnknownField, *place, message, None);
             }
         }
         self.found.append(&mut diagnostics.found);

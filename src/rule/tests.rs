@@ -171,6 +171,16 @@ fn every_mistake_has_its_place_and_the_nearest_name() {
 }
 
 #[test]
+fn a_public_rule_with_a_strange_field_is_loaded_with_a_warning() {
+    let public = "title: t\nid: 11111111-2222-4333-8444-000000000001\nlogsource: {product: aws}\ndetection: {a: {eventSource: iam.amazonaws.com, strangeThing: success}, condition: a}\n";
+    let compiled = RuleSet::compile(&[text("r.yml", public)]);
+    let told = compiled.diagnostics.iter().any(|told| told.to_string().contains("warning[unknown-field]"));
+    assert!(compiled.rules.is_some() && told, "{:?}", compiled.diagnostics);
+    let ours = format!("{public}kmswatch: {{quiet: 1h}}\n");
+    assert!(RuleSet::compile(&[text("r.yml", &ours)]).rules.is_none());
+}
+
+#[test]
 fn mistakes_of_correlations_and_between_files() {
     let burst = "title: burst\nid: 11111111-2222-4333-8444-000000000002\ncorrelation: {type: event_count, rules: [nobody], timespan: 5m, condition: {gte: 9}}\n";
     assert!(said_of(burst)[0].contains("`nobody`, which is no detection"));
