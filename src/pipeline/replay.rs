@@ -178,7 +178,7 @@ pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Reda
     // In order of time nothing is late, so every lane may be carried along at once.
     let limits =
         EngineLimits { idle: Span::ZERO, max_groups: 2_000_000, max_entries: 20_000_000, ..EngineLimits::default() };
-    let mut engine = Engine::new(rules.clone(), limits);
+    let mut engine = Engine::new(rules.clone(), limits).without_rows();
     let mut last: BTreeMap<String, Transition> = BTreeMap::new();
     let mut keep = |transitions: Vec<Transition>| {
         for transition in transitions {
