@@ -6,12 +6,13 @@
 //!
 //! Invariant: every mistake names its place, or its variable, and what to write.
 
+mod typed;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
 use toml::Spanned;
 
 use crate::alert::redact::Redaction;
@@ -19,120 +20,11 @@ use crate::pipeline::plan::Limits;
 use crate::rule::Level;
 use crate::rule::diagnostic::nearest;
 use crate::sink::sns::default_quota;
+pub use typed::LogFormat;
+use typed::{SettingsFile, SinkFile, SourceFile};
 
 /// An example that explains every setting.
 pub const EXAMPLE: &str = include_str!("config/example.toml");
-
-/// What was typed.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SettingsFile {
-    source: SourceFile,
-    #[serde(default)]
-    sink: Vec<SinkFile>,
-    #[serde(default)]
-    state: StateFile,
-    #[serde(default)]
-    rules: RulesFile,
-    #[serde(default)]
-    keys: KeysFile,
-    #[serde(default)]
-    alerts: AlertsFile,
-    #[serde(default)]
-    log: LogFile,
-    #[serde(default)]
-    admin: AdminFile,
-    #[serde(default)]
-    limits: LimitsFile,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SourceFile {
-    kind: Spanned<String>,
-    queue_url: Option<Spanned<String>>,
-    region: Option<String>,
-    endpoint_url: Option<String>,
-    pollers: Option<Spanned<u16>>,
-    wait_secs: Option<Spanned<u64>>,
-    visibility_secs: Option<Spanned<u64>>,
-    path: Option<PathBuf>,
-    scan_millis: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SinkFile {
-    kind: Spanned<String>,
-    topic_arn: Option<Spanned<String>>,
-    region: Option<String>,
-    endpoint_url: Option<String>,
-    messages_per_second: Option<NonZeroU32>,
-    path: Option<PathBuf>,
-    min_level: Option<Spanned<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StateFile {
-    dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RulesFile {
-    dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeysFile {
-    file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AlertsFile {
-    #[serde(default)]
-    redaction: Redaction,
-}
-
-/// How logs are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LogFile {
-    #[serde(default)]
-    format: LogFormat,
-    level: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdminFile {
-    listen: Option<Spanned<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsFile {
-    max_groups: Option<usize>,
-    max_entries: Option<usize>,
-    max_entries_per_group: Option<usize>,
-    max_body_bytes: Option<usize>,
-    max_batch: Option<usize>,
-    max_outbox: Option<u64>,
-    flush_secs: Option<u64>,
-}
 
 /// Where records come from.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@
 //! is received into more memory than the queue between pollers and planner holds; an alert leaves
 //! the outbox when every sink has taken it or will never take it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,13 +16,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::health::Health;
+use super::outbox::Outbox;
 use super::plan::{Accounting, Plan};
-use crate::alert::Alert;
 use crate::alert::redact::printable;
 use crate::rule::Level;
-use crate::sink::{Sink, SinkError};
+use crate::sink::Sink;
 use crate::source::{Delivery, Receipt, Received, Source, SourceError};
-use crate::store::{Commit, OutboxSeq, StateStore};
+use crate::store::{Commit, StateStore};
 use crate::telemetry::{self, Counter, Gauge};
 use crate::time::Clock;
 
@@ -45,30 +45,6 @@ pub struct DriveSettings {
     pub deliver_within: Duration,
     /// Where alerts go that a sink will never take.
     pub dead_letters: PathBuf,
-}
-
-/// What is wrong now, for `/ready`.
-#[derive(Debug, Default)]
-pub struct Health {
-    troubles: Mutex<BTreeMap<String, String>>,
-}
-
-impl Health {
-    fn set(&self, part: &str, trouble: Option<String>) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble {
-            Some(trouble) => drop(troubles.insert(part.to_owned(), trouble)),
-            None => drop(troubles.remove(part)),
-        }
-    }
-
-    /// What is wrong, if anything.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines: Vec<_> = troubles.iter().map(|(part, trouble)| format!("{part}: {trouble}")).collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
-    }
 }
 
 /// How a run ended.
@@ -148,15 +124,8 @@ where
     });
     let acknowledger = tokio::spawn(acknowledge(source.clone(), acks));
 
-    let outbox = Arc::new(Outbox {
-        store: store.clone(),
-        clock,
-        health,
-        queued,
-        through: Mutex::new(vec![None; sinks.len()]),
-        dead_letters: settings.dead_letters.clone(),
-        drained: CancellationToken::new(),
-    });
+    let outbox =
+        Arc::new(Outbox::new(store.clone(), clock, health, queued, sinks.len(), settings.dead_letters.clone()));
     let mut drains = JoinSet::new();
     for (index, (sink, min_level)) in sinks.into_iter().enumerate() {
         drains.spawn(outbox.clone().drain(index, sink, min_level, settings.deliver_within));
@@ -175,7 +144,7 @@ where
         tracing::warn!("what was in hand could not be given back in time; it comes again by itself");
     }
 
-    outbox.drained.cancel();
+    outbox.nothing_more();
     let flushed = async { while drains.join_next().await.is_some() {} };
     if tokio::time::timeout(settings.flush, flushed).await.is_err() {
         tracing::warn!("alerts are left in the outbox; the next run sends them");
@@ -392,135 +361,6 @@ async fn acknowledge<S: Source>(source: Arc<S>, mut acks: mpsc::Receiver<Committ
             if let Err(error) = source.park(&receipt).await {
                 tracing::warn!(%error, "parking failed; the delivery comes again by itself");
             }
-        }
-    }
-}
-
-/// What the sinks share.
-struct Outbox {
-    store: Arc<dyn StateStore>,
-    clock: Arc<dyn Clock>,
-    health: Arc<Health>,
-    queued: Arc<Notify>,
-    /// How far each sink has come.
-    through: Mutex<Vec<Option<OutboxSeq>>>,
-    dead_letters: PathBuf,
-    /// Nothing more will be queued: end when all is sent.
-    drained: CancellationToken,
-}
-
-impl Outbox {
-    async fn drain<K: Sink>(self: Arc<Self>, index: usize, sink: K, min_level: Level, within: Duration) {
-        const AT_ONCE: usize = 64;
-        let mut after = None;
-        loop {
-            let queued = self.queued.notified();
-            let ending = self.drained.is_cancelled();
-            let pending = match self.on_store(move |store| store.pending(after, AT_ONCE)).await {
-                Ok(pending) => pending,
-                Err(reason) => {
-                    tracing::error!(%reason, "the outbox cannot be read");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    continue;
-                }
-            };
-            if pending.is_empty() {
-                if ending {
-                    return;
-                }
-                tokio::select! {
-                    () = queued => {}
-                    () = self.drained.cancelled() => {}
-                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
-                }
-                continue;
-            }
-            for (seq, alert) in pending {
-                if alert.level < min_level {
-                    Counter::AlertsBelowLevel.add(1);
-                } else {
-                    self.deliver(&sink, &alert, within).await;
-                }
-                after = Some(seq);
-            }
-            self.advance(index, after).await;
-        }
-    }
-
-    /// Hands an alert over, however often it takes.
-    async fn deliver<K: Sink>(&self, sink: &K, alert: &Alert, within: Duration) {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(60));
-        loop {
-            // A connection that hangs would otherwise hold back every later alert without a word.
-            let tried = tokio::time::timeout(within, sink.deliver(alert)).await;
-            match tried.unwrap_or_else(|_| Err(SinkError::Retry(format!("no answer within {within:?}")))) {
-                Ok(()) => {
-                    Counter::AlertsDelivered.add(1);
-                    let delay = self.clock.now() - alert.last_event_time;
-                    metrics::histogram!(telemetry::END_TO_END_SECS)
-                        .record(Duration::from_millis(delay.as_millis()).as_secs_f64());
-                    self.health.set(sink.name(), None);
-                    tracing::info!(
-                        sink = sink.name(),
-                        id = alert.id,
-                        status = alert.status.as_str(),
-                        rule = alert.rule.title,
-                        "alert delivered"
-                    );
-                    return;
-                }
-                Err(SinkError::Permanent(reason)) => {
-                    Counter::AlertsDeadLettered.add(1);
-                    tracing::error!(sink = sink.name(), id = alert.id, %reason, "the sink will never take this alert");
-                    match self.dead_letter(sink.name(), alert, &reason) {
-                        Ok(()) => return,
-                        Err(error) => tracing::error!(%error, "the dead-letter file cannot be written; trying again"),
-                    }
-                }
-                Err(SinkError::Retry(reason)) => {
-                    Counter::DeliveryErrors.add(1);
-                    tracing::warn!(sink = sink.name(), id = alert.id, %reason, "an alert was not delivered; trying again");
-                    self.health.set(sink.name(), Some(reason));
-                }
-            }
-            tokio::time::sleep(backoff.pause(fastrand::f64())).await;
-        }
-    }
-
-    fn dead_letter(&self, sink: &str, alert: &Alert, reason: &str) -> std::io::Result<()> {
-        use std::io::Write as _;
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.dead_letters)?;
-        let line = serde_json::json!({ "sink": sink, "reason": reason, "alert": alert });
-        file.write_all(format!("{line}\n").as_bytes())?;
-        file.sync_data()
-    }
-
-    /// Notes how far a sink has come, and forgets what all of them have.
-    async fn advance(&self, index: usize, seq: Option<OutboxSeq>) {
-        let all = {
-            let mut through = self.through.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(mark) = through.get_mut(index) {
-                *mark = seq;
-            }
-            through.iter().copied().min().flatten()
-        };
-        let Some(all) = all else { return };
-        if let Err(reason) = self.on_store(move |store| store.delivered(all)).await {
-            tracing::warn!(%reason, "delivered alerts stay in the outbox and may be sent again");
-        }
-        if let Ok(pending) = self.on_store(|store| store.pending_len()).await {
-            Gauge::OutboxPending.set(pending);
-        }
-    }
-
-    async fn on_store<T: Send + 'static>(
-        &self,
-        ask: impl FnOnce(&dyn StateStore) -> Result<T, crate::store::StoreError> + Send + 'static,
-    ) -> Result<T, String> {
-        let store = self.store.clone();
-        match tokio::task::spawn_blocking(move || ask(&*store)).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
         }
     }
 }

@@ -2,5 +2,7 @@
 
 pub mod backoff;
 pub mod drive;
+pub mod health;
+pub mod outbox;
 pub mod plan;
 pub mod replay;

@@ -10,7 +10,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::drive::Health;
+use crate::pipeline::health::Health;
 
 #[derive(Clone)]
 struct Shown {

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 
 use super::*;
+use crate::alert::Alert;
 use crate::alert::redact::Redaction;
 use crate::pipeline::plan::Limits;
 use crate::rule::{RuleSet, RuleText};
+use crate::sink::SinkError;
+use crate::store::OutboxSeq;
 use crate::store::memory::MemoryStore;
 use crate::store::{Restored, StoreError};
 use crate::time::EventTime;
