@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rsigma_parser::parse_sigma_yaml;
 
 use super::correlation::{self, Correlation};
-use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-use super::extension::Extension;
+use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity, nearest};
+use super::extension::{Extension, texts};
 use super::index::Index;
 use super::locate::{Node, Place, documents};
 use super::predicate::Predicate;
@@ -33,6 +33,8 @@ struct Document<'t> {
     name: Option<String>,
     level: Level,
     extension: Extension,
+    /// Whether it was written for kmswatch, or for any Sigma tool.
+    ours: bool,
     used: Vec<(String, Place)>,
     kind: Kind,
 }
@@ -94,7 +96,9 @@ fn read_file<'t>(
     fields: &mut ProjectionBuilder,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<Document<'t>> {
-    let nodes = match documents(&text.text) {
+    // Editors on Windows begin a file with a byte order mark; it is no part of the rule.
+    let yaml = text.text.strip_prefix('\u{feff}').unwrap_or(&text.text);
+    let nodes = match documents(yaml) {
         Ok(nodes) => nodes,
         Err((place, reason)) => {
             diagnostics.error(Code::YamlSyntax, place, reason, None);
@@ -107,7 +111,7 @@ fn read_file<'t>(
     if !diagnostics.has_errors() {
         // What our own reading took and Sigma's grammar does not.
         let at = Place { line: 1, column: 1 };
-        match parse_sigma_yaml(&text.text) {
+        match parse_sigma_yaml(yaml) {
             Ok(collection) => {
                 for error in collection.errors {
                     diagnostics.error(Code::NotASigmaDocument, at, error, None);
@@ -137,9 +141,7 @@ fn read_document<'t>(
     }
     for (key, _) in node.members() {
         // Sigma allows keys of one's own, but not what is so near to one of its own.
-        if !TOP_LEVEL.contains(&key.text.as_str())
-            && super::diagnostic::nearest(&key.text, TOP_LEVEL.iter().copied()).is_some()
-        {
+        if !TOP_LEVEL.contains(&key.text.as_str()) && nearest(&key.text, TOP_LEVEL.iter().copied()).is_some() {
             diagnostics.unknown(Code::UnknownKey, key.place, "key", &key.text, TOP_LEVEL.iter().copied());
         }
     }
@@ -147,22 +149,31 @@ fn read_document<'t>(
     let mut used = Vec::new();
     let extension = Extension::read(node.get("kmswatch"), fields, &mut used, diagnostics);
     let kind = if let Some(block) = node.get("correlation") {
-        Kind::Correlation(correlation::read(block, fields, &mut used, diagnostics)?)
+        Kind::Correlation(correlation::read(block, fields, &mut used, diagnostics))
     } else if let Some(block) = node.get("filter") {
-        let targets = block.get("rules").map(Node::items).unwrap_or_default();
-        let rules: Vec<_> = targets.iter().filter_map(|item| Some((item.scalar_text()?, item.place))).collect();
+        let rules = block.get("rules").map(|list| texts(list, "the name or id of a rule", diagnostics));
+        let rules = rules.unwrap_or_default();
+        if rules.is_empty() {
+            let help = Some("name rules by id or name, or write `rules: any`".to_owned());
+            diagnostics.error(Code::MissingKey, block.place, "a filter needs `rules`", help);
+        }
+        if node.get("kmswatch").is_some() {
+            let message = "a filter opens no incidents, so it has no `kmswatch` block";
+            diagnostics.error(Code::UnknownKey, node.key_place("kmswatch"), message, None);
+        }
         let any = rules.iter().any(|(name, _)| name == "any");
-        Kind::Filter { rules, any, predicate: detection::compile(block, &["rules"], fields, &mut used, diagnostics)? }
+        Kind::Filter { rules, any, predicate: detection::compile(block, &["rules"], fields, &mut used, diagnostics) }
     } else if let Some(block) = node.get("detection") {
         check_log_source(node, diagnostics);
-        Kind::Detection(detection::compile(block, &[], fields, &mut used, diagnostics)?)
+        Kind::Detection(detection::compile(block, &[], fields, &mut used, diagnostics))
     } else {
         diagnostics.error(Code::MissingKey, node.place, "no `detection`, `correlation` or `filter`", None);
         return None;
     };
     let meta = RuleMeta { controls: extension.controls.clone(), ..meta };
     let name = node.get("name").and_then(Node::scalar_text);
-    Some(Document { path, place: node.place, meta, name, level, extension, used, kind })
+    let ours = node.get("kmswatch").is_some();
+    Some(Document { path, place: node.place, meta, name, level, extension, ours, used, kind })
 }
 
 fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<'_>) -> (RuleMeta, Level) {
@@ -175,7 +186,7 @@ fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<
         diagnostics.error(Code::MissingKey, node.place, "no `title`", None);
     }
     let id = match text("id") {
-        Some(id) if is_uuid(&id) => id,
+        Some(id) if is_uuid(&id) => id.to_ascii_lowercase(),
         Some(id) => {
             let help = Some("write a fresh uuid: incidents hang on it, so it never changes".to_owned());
             diagnostics.error(Code::BadId, at("id"), format!("'{id}' is not a uuid"), help);
@@ -216,9 +227,13 @@ fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<
 
 fn check_log_source(node: &Node, diagnostics: &mut Diagnostics<'_>) {
     let source = node.get("logsource");
+    if source.is_none() {
+        let help = Some("write `logsource: {product: aws, service: cloudtrail}`".to_owned());
+        diagnostics.error(Code::MissingKey, node.place, "no `logsource`", help);
+    }
     let product = source.and_then(|source| source.get("product")).and_then(Node::scalar_text);
     if product.as_deref().is_some_and(|product| product != "aws") {
-        let message = "the rule is not about AWS and will never match";
+        let message = "the rule is for another product; here it runs over CloudTrail records like any other";
         diagnostics.warning(Code::BadValue, node.key_place("logsource"), message, None);
     }
 }
@@ -236,10 +251,24 @@ struct Linker<'t, 'd> {
 }
 
 impl<'t> Linker<'t, '_> {
-    fn error(&mut self, path: &str, code: Code, place: Place, message: String) {
+    fn error(&mut self, path: &str, code: Code, place: Place, message: String, help: Option<String>) {
         let mut diagnostics = Diagnostics::new(path);
-        diagnostics.error(code, place, message, None);
+        diagnostics.error(code, place, message, help);
         self.found.append(&mut diagnostics.found);
+    }
+
+    /// A reference from `what` that leads nowhere.
+    fn unknown_rule(&mut self, path: &str, place: Place, what: &str, reference: &str) {
+        let detections = self.documents.iter().filter(|document| matches!(document.kind, Kind::Detection(_)));
+        let names = detections.flat_map(|document| document.name.as_deref().into_iter().chain([&*document.meta.title]));
+        let help = nearest(reference, names).map(|near| format!("did you mean `{near}`?"));
+        self.error(
+            path,
+            Code::UnknownRule,
+            place,
+            format!("the {what} names `{reference}`, which is no detection"),
+            help,
+        );
     }
 
     fn link(mut self, mut fields: ProjectionBuilder) -> RuleSet {
@@ -309,16 +338,17 @@ impl<'t> Linker<'t, '_> {
             }
         }
         for (path, place, message) in doubles {
-            self.error(path, Code::DuplicateId, place, message);
+            self.error(path, Code::DuplicateId, place, message, None);
         }
     }
 
-    /// Documents that a reference by id, name or title means.
+    /// Detections that a reference by id, name or title means.
     fn referenced(&self, reference: &str) -> Vec<usize> {
         let fits = |document: &Document<'_>| {
-            document.meta.id == reference
-                || document.name.as_deref() == Some(reference)
-                || document.meta.title == reference
+            matches!(document.kind, Kind::Detection(_))
+                && (document.meta.id.eq_ignore_ascii_case(reference)
+                    || document.name.as_deref() == Some(reference)
+                    || document.meta.title == reference)
         };
         self.documents.iter().enumerate().filter(|(_, document)| fits(document)).map(|(index, _)| index).collect()
     }
@@ -337,11 +367,7 @@ impl<'t> Linker<'t, '_> {
                     .flat_map(|(reference, place)| {
                         let found = self.referenced(reference);
                         if found.is_empty() {
-                            mistakes.push((
-                                document.path,
-                                *place,
-                                format!("the filter names `{reference}`, which is no rule"),
-                            ));
+                            mistakes.push((document.path, *place, reference.clone()));
                         }
                         found
                     })
@@ -354,8 +380,8 @@ impl<'t> Linker<'t, '_> {
                 *predicate = Predicate::All(vec![predicate.clone(), filter]);
             }
         }
-        for (path, place, message) in mistakes {
-            self.error(path, Code::UnknownRule, place, message);
+        for (path, place, reference) in mistakes {
+            self.unknown_rule(path, place, "filter", &reference);
         }
     }
 
@@ -370,18 +396,14 @@ impl<'t> Linker<'t, '_> {
                 let found: Vec<_> =
                     self.referenced(reference).iter().filter_map(|target| by_document.get(target)).copied().collect();
                 if found.is_empty() {
-                    mistakes.push((
-                        document.path,
-                        *place,
-                        format!("the correlation names `{reference}`, which is no detection"),
-                    ));
+                    mistakes.push((document.path, *place, reference.clone()));
                 }
                 predicates.extend(found);
             }
             inputs.insert(index, predicates);
         }
-        for (path, place, message) in mistakes {
-            self.error(path, Code::UnknownRule, place, message);
+        for (path, place, reference) in mistakes {
+            self.unknown_rule(path, place, "correlation", &reference);
         }
         inputs
     }
@@ -390,8 +412,16 @@ impl<'t> Linker<'t, '_> {
         let mut diagnostics = Diagnostics::new(document.path);
         for (path, place) in &document.used {
             if let Err(unknown) = catalogue::check(path, only_kms) {
-                let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));
-                diagnostics.error(Code::UnknownField, *place, format!("no record has a field `{path}`"), help);
+                let message = format!("no record has a field `{path}`");
+                match unknown.nearest.map(|near| format!("did you mean `{near}`?")) {
+                    // A rule made for other tools may name what only their records have; it is no
+                    // slip of the pen, and its neighbours must still load.
+                    None if !document.ours => {
+                        let help = Some("a test of it passes only if it wants the field absent".to_owned());
+                        diagnostics.warning(Code::UnknownField, *place, message, help);
+                    }
+                    help => diagnostics.error(Code::UnknownField, *place, message, help),
+                }
             }
         }
         self.found.append(&mut diagnostics.found);
@@ -399,6 +429,10 @@ impl<'t> Linker<'t, '_> {
 
     fn check_examples(&mut self, document: &Document<'_>) {
         let examples = &document.extension.examples;
+        // Examples that have mistakes are there.
+        if self.found.iter().any(|found| found.severity == Severity::Error && found.path == document.path) {
+            return;
+        }
         if examples.fires.is_empty() || examples.silent.is_empty() {
             let mut diagnostics = Diagnostics::new(document.path);
             let help =
