@@ -1,12 +1,13 @@
 """Replays over real captures: nothing stops, everything is accounted for, and known attacks are found."""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-CAPTURES = ROOT.parent / "shared" / "captures"
+CAPTURES = (ROOT / os.environ.get("CI_SHARED", "../shared") / "captures").resolve()
 BINARY = ROOT / "target" / "debug" / "kmswatch"
 
 
@@ -61,3 +62,20 @@ def test_delivery_envelopes_are_opened():
     for name in ["cloudwatch-logs-subscription-awslogs.json", "cloudwatch-logs-subscription-decoded.json", "lookup-events-kms-2026.json"]:
         received, *_, unreadable = account(replay(folder / name).stdout)
         assert received >= 1 and unreadable == 0, name
+
+
+def test_every_unreadable_record_is_named_or_summed_up():
+    done = replay(CAPTURES)
+    *_, unreadable = account(done.stdout)
+    lines = done.stderr.splitlines()
+    summed = [int(more[1]) for line in lines if (more := re.search(r": and (\d+) more unreadable records?$", line))]
+    named = [line for line in lines if re.search(r": record \d+", line)]
+    assert len(named) + sum(summed) == unreadable
+
+
+def test_threads_do_not_change_what_is_told():
+    found = incidents(CAPTURES)
+    assert found == incidents(CAPTURES, "--threads", "1")
+    order = [(alert["first_event_time"], alert["id"]) for alert in found]
+    assert order == sorted(order)
+    assert len({alert["id"] for alert in found}) == len(found)

@@ -1,4 +1,4 @@
-//! The configuration of `run`: what was typed ([`SettingsFile`]), then what it means ([`Settings`]).
+//! The configuration of `run`: what was typed (`SettingsFile`), then what it means ([`Settings`]).
 //!
 //! One TOML file, with environment variables over it: `KMSWATCH_SOURCE__QUEUE_URL` is `queue_url` of
 //! `[source]`, `KMSWATCH_SINK__0__TOPIC_ARN` that of the first `[[sink]]`. The environment comes in as
@@ -130,6 +130,7 @@ struct LimitsFile {
     max_entries_per_group: Option<usize>,
     max_body_bytes: Option<usize>,
     max_batch: Option<usize>,
+    max_outbox: Option<u64>,
     flush_secs: Option<u64>,
 }
 
@@ -222,6 +223,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Deliveries in one commit.
     pub max_batch: usize,
+    /// Alerts in the outbox at which nothing more is received.
+    pub max_outbox: u64,
     /// How long alerts are still sent after a stop.
     pub flush: Duration,
 }
@@ -448,6 +451,7 @@ fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, Conf
             admin,
             limits,
             max_batch: given.max_batch.unwrap_or(500).max(1),
+            max_outbox: given.max_outbox.unwrap_or(100_000).max(1),
             flush: Duration::from_secs(given.flush_secs.unwrap_or(10)),
         }),
         _ => Err(ConfigError(judge.mistakes)),

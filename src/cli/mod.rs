@@ -77,10 +77,16 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Clean.into(),
         Err(error) => {
-            eprintln!("kmswatch: {error:#}");
+            say(&format!("kmswatch: {error:#}"));
             if error.is::<Usage>() { Exit::Invalid.into() } else { Exit::Failed.into() }
         }
     }
+}
+
+/// Says something to the person at the terminal, if one is still there.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// `kmswatch ... | head` is no failure.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Usage, rules};
+use super::{Exit, Usage, rules, say};
 use crate::alert::redact::{Redaction, printable};
 use crate::pipeline::plan::analyze::Analyzer;
 use crate::pipeline::replay::{FileResult, Reader, Window, incidents};
@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     write_out(args.out.as_deref(), &text)?;
     if args.format != Format::Table {
-        eprint!("{}", report::account(&accounting));
+        say(report::account(&accounting).trim_end());
     }
     Ok(if failed {
         Exit::Failed
@@ -182,11 +182,11 @@ fn progress_bar(files: usize) -> ProgressBar {
 
 fn tell(file: &Path, result: &FileResult) {
     for reason in result.unreadable.iter().take(MAX_TOLD) {
-        eprintln!("{}: {}", file.display(), printable(reason));
+        say(&format!("{}: {}", file.display(), printable(reason)));
     }
     let told = result.unreadable.len().min(MAX_TOLD) as u64;
     if result.accounting.parked > told {
-        eprintln!("{}: and {} more unreadable records", file.display(), result.accounting.parked - told);
+        say(&format!("{}: and {} more unreadable records", file.display(), result.accounting.parked - told));
     }
 }
 

@@ -1,16 +1,18 @@
 //! `kmswatch run`: the service. Builds the adapters that the configuration names and drives them.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::{Builder, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Usage, rules};
+use super::{Exit, Usage, rules, say};
 use crate::alert::Alert;
 use crate::config::{AwsSettings, EXAMPLE, Settings, SinkKind, SourceSettings};
 use crate::pipeline::drive::{DriveSettings, Ended, Health, Parts, drive};
@@ -28,6 +30,15 @@ use crate::store::StateStore;
 use crate::store::redb::RedbStore;
 use crate::time::{Clock, EventTime};
 use crate::{telemetry, web};
+
+/// A connection stands within this.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// An answer of SNS comes within this.
+const SNS_WITHIN: Duration = Duration::from_secs(15);
+/// An answer of SQS comes within this after the wait that was asked for.
+const SQS_OVER_WAIT: Duration = Duration::from_secs(10);
+/// A sink answers within this, its own retries included.
+const DELIVER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -83,7 +94,7 @@ impl Sink for AnySink {
 /// When configuration, rules, state or source cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.print_config {
-        print!("{EXAMPLE}");
+        std::io::stdout().write_all(EXAMPLE.as_bytes())?;
         return Ok(Exit::Clean);
     }
     let path = args.config.clone().unwrap_or_default();
@@ -102,11 +113,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let ended = runtime.block_on(serve(settings, args.once, plan, store))?;
     // Threads that still block (a sink's disk, say) are not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    eprint!("{}", account(&ended.accounting));
+    say(account(&ended.accounting).trim_end());
     let counts = ended.accounting;
-    eprintln!("incidents: {} opened; alerts: {} queued, {} still pending", counts.opened, counts.alerts, ended.pending);
+    say(&format!(
+        "incidents: {} opened; alerts: {} queued, {} still pending",
+        counts.opened, counts.alerts, ended.pending
+    ));
     match ended.failure {
         Some(reason) => anyhow::bail!("{reason}"),
+        None if args.once && ended.pending > 0 => {
+            anyhow::bail!("{} alerts were not delivered and stay in the outbox; the next run sends them", ended.pending)
+        }
         None => Ok(Exit::Clean),
     }
 }
@@ -138,7 +155,7 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
             SinkKind::Terminal => AnySink::Terminal(TerminalSink),
             SinkKind::File { path } => AnySink::File(FileSink::new(path.clone())),
             SinkKind::Sns { topic_arn, aws, per_second } => {
-                let client = aws_sdk_sns::Client::new(&sdk_config(aws).await);
+                let client = aws_sdk_sns::Client::new(&sdk_config(aws, SNS_WITHIN).await);
                 AnySink::Sns(SnsSink::new(client, topic_arn.clone(), *per_second))
             }
         };
@@ -153,6 +170,8 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
         max_batch: settings.max_batch,
         tick: Duration::from_secs(2),
         flush: if once { Duration::from_secs(600) } else { settings.flush },
+        max_outbox: settings.max_outbox,
+        deliver_within: DELIVER_WITHIN,
         dead_letters: settings.state_dir.join("dead-letters.jsonl"),
     };
     let with = With { sinks, plan, store, health, driving, stop };
@@ -168,9 +187,9 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
             Ok(with.drive(source?).await)
         }
         SourceSettings::Sqs { queue_url, aws, wait, visibility, .. } => {
-            let client = aws_sdk_sqs::Client::new(&sdk_config(&aws).await);
             let once_after_empty = once.then_some(3);
             let wait = if once { Duration::from_secs(1) } else { wait };
+            let client = aws_sdk_sqs::Client::new(&sdk_config(&aws, wait + SQS_OVER_WAIT).await);
             let source = SqsSource::new(
                 client,
                 SqsSettings { queue_url: queue_url.clone(), wait, visibility, once_after_empty },
@@ -222,10 +241,15 @@ fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn sdk_config(aws: &AwsSettings) -> SdkConfig {
+/// `within` bounds one try of one call: without a bound, a connection that was cut without a word
+/// holds a poller or a sink for ever.
+async fn sdk_config(aws: &AwsSettings, within: Duration) -> SdkConfig {
     let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
+        .timeout_config(
+            TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).operation_attempt_timeout(within).build(),
+        )
         // A long poll says nothing for twenty seconds and is not stalled.
         .stalled_stream_protection(aws_config::stalled_stream_protection::StalledStreamProtectionConfig::disabled());
     if let Some(region) = &aws.region {

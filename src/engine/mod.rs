@@ -120,8 +120,18 @@ pub struct Engine {
     /// By rule: groups without an open incident first, then by age.
     ages: BTreeMap<RuleIndex, BTreeSet<(bool, EventTime, GroupId)>>,
     step: Step,
+    /// Changed since the last step: written once a step, however often they changed in it.
     headers: BTreeSet<GroupId>,
+    heads: BTreeSet<(GroupId, EventTime)>,
     lanes: BTreeSet<Lane>,
+    rows: Rows,
+}
+
+/// Whether changes are written down for a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    Written,
+    Unwanted,
 }
 
 impl Engine {
@@ -138,8 +148,16 @@ impl Engine {
             ages: BTreeMap::new(),
             step: Step::default(),
             headers: BTreeSet::new(),
+            heads: BTreeSet::new(),
             lanes: BTreeSet::new(),
+            rows: Rows::Written,
         }
+    }
+
+    /// An engine whose state need not survive, as in a replay: its steps have no rows.
+    #[must_use]
+    pub fn without_rows(self) -> Self {
+        Self { rows: Rows::Unwanted, ..self }
     }
 
     /// Takes back the rows that [`Step::deltas`] wrote. Rows of rules that are gone or count
@@ -220,21 +238,17 @@ impl Engine {
         if inserted.duplicate {
             return Applied::Duplicate;
         }
-        if inserted.stored {
-            self.entries += 1;
+        self.entries += usize::from(inserted.stored);
+        if inserted.stored && self.rows == Rows::Written {
             let bucket = slot.group.buckets.get(&matched.time);
             if let Some(entry) = bucket.and_then(|bucket| bucket.entries.get(&matched.id)) {
                 self.step.deltas.push(state::entry_row(id, matched.time, &matched.id, entry));
             }
         }
-        if let Some(sample) = matched.sample.as_ref().filter(|_| inserted.sampled) {
+        if let Some(sample) = matched.sample.as_ref().filter(|_| inserted.sampled && self.rows == Rows::Written) {
             self.step.deltas.push(state::sample_row(id, matched.time, &matched.id, sample));
         }
-        for time in inserted.touched {
-            if let Some(bucket) = slot.group.buckets.get(&time) {
-                self.step.deltas.push(state::head_row(id, time, &bucket.head));
-            }
-        }
+        self.heads.extend(inserted.touched.into_iter().map(|time| (id, time)));
         for (change, snapshot) in inserted.changes {
             self.step.transitions.push(Transition {
                 rule: matched.rule,
@@ -298,14 +312,25 @@ impl Engine {
 
     /// Everything that changed since the last call.
     pub fn take_step(&mut self) -> Step {
-        for id in std::mem::take(&mut self.headers) {
+        let (headers, heads) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.heads));
+        let lanes = std::mem::take(&mut self.lanes);
+        if self.rows == Rows::Unwanted {
+            self.step.deltas.clear();
+            return std::mem::take(&mut self.step);
+        }
+        for id in headers {
             if let Some(slot) = self.slots.get(&id)
                 && let Some(rule) = self.rules.rules.get(slot.rule.0 as usize)
             {
                 self.step.deltas.push(state::header_row(id, rule, &slot.group));
             }
         }
-        for lane in std::mem::take(&mut self.lanes) {
+        for (id, time) in heads {
+            if let Some(bucket) = self.slots.get(&id).and_then(|slot| slot.group.buckets.get(&time)) {
+                self.step.deltas.push(state::head_row(id, time, &bucket.head));
+            }
+        }
+        for lane in lanes {
             self.step.deltas.push(state::watermark_row(&lane, self.marks.of(&lane)));
         }
         std::mem::take(&mut self.step)

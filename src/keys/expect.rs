@@ -161,7 +161,7 @@ mod tests {
         let record = decode(&raw, &Projection::fixed()).unwrap();
         let inventory = Inventory::parse("keys.yml", INVENTORY).unwrap();
         let used = uses_of(&record).remove(0);
-        let domain = inventory.domain_of(used.key.as_ref().unwrap()).unwrap();
+        let domain = inventory.domain_of(used.key.as_ref().unwrap(), None).unwrap();
         judge(domain, &used, operation, &record.fields, &inventory)
     }
 

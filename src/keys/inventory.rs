@@ -33,8 +33,16 @@ use crate::event::operation::OPERATIONS;
 pub struct Inventory {
     /// In file order.
     pub domains: Vec<Domain>,
-    by_name: BTreeMap<String, usize>,
+    by_name: BTreeMap<String, Named>,
     aliases: BTreeMap<String, String>,
+}
+
+/// What a name of a key leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Named {
+    domain: usize,
+    /// The inventory knows the key's ARN too.
+    has_arn: bool,
 }
 
 /// Keys that protect one kind of data, and their expected use.
@@ -165,19 +173,30 @@ impl Inventory {
         }
     }
 
-    /// The domain of a key, by any of its names.
+    /// The domain of a key, by its surest name.
+    ///
+    /// Ids and aliases say nothing of the account: an alias of the same name in another account is
+    /// another key. So they count only where no ARN can decide, and only for a key of the caller's
+    /// own account.
     #[must_use]
-    pub fn domain_of(&self, key: &KeyRef) -> Option<&Domain> {
-        let names = [key.arn.as_deref(), key.id.as_deref(), key.alias.as_deref()];
-        let index = names.into_iter().flatten().find_map(|name| self.by_name.get(name))?;
-        self.domains.get(*index)
+    pub fn domain_of(&self, key: &KeyRef, caller_account: Option<&str>) -> Option<&Domain> {
+        let of = |name: &str| self.by_name.get(name).copied();
+        let found = match &key.arn {
+            None => [key.id.as_deref(), key.alias.as_deref()].into_iter().flatten().find_map(of),
+            Some(arn) => of(arn).or_else(|| {
+                let own = key.account().is_none_or(|owner| caller_account.is_none_or(|caller| caller == owner));
+                let names = [key.id.as_deref(), key.alias.as_deref()].into_iter().flatten();
+                names.filter_map(of).find(|named| own && !named.has_arn)
+            }),
+        };
+        self.domains.get(found?.domain)
     }
 
     /// The alias that the inventory gives for a key.
     #[must_use]
     pub fn alias_of(&self, key: &KeyRef) -> Option<&str> {
-        let names = [key.arn.as_deref(), key.id.as_deref()];
-        names.into_iter().flatten().find_map(|name| self.aliases.get(name)).map(String::as_str)
+        let name = key.arn.as_deref().or(key.id.as_deref())?;
+        self.aliases.get(name).map(String::as_str)
     }
 }
 
@@ -214,6 +233,7 @@ impl Builder<'_> {
 
     fn key(&mut self, domain: usize, key: &Spanned<KeyFile>) {
         let mut alias = None;
+        let mut has_arn = false;
         let mut names = Vec::new();
         for name in &key.value.names {
             let Some(parsed) = KeyRef::parse(name) else {
@@ -221,6 +241,7 @@ impl Builder<'_> {
                 continue;
             };
             alias = alias.or(parsed.alias);
+            has_arn |= parsed.arn.is_some();
             names.extend([parsed.arn, parsed.id].into_iter().flatten());
         }
         if let Some(alias) = alias {
@@ -233,10 +254,10 @@ impl Builder<'_> {
             self.mistake(key, "a key without a name; give arn, id or alias");
         }
         for name in names {
-            if let Some(other) = self.inventory.by_name.insert(name.clone(), domain)
-                && other != domain
+            if let Some(other) = self.inventory.by_name.insert(name.clone(), Named { domain, has_arn })
+                && other.domain != domain
             {
-                let other = self.inventory.domains.get(other).map_or("", |domain| &domain.name).to_owned();
+                let other = self.inventory.domains.get(other.domain).map_or("", |domain| &domain.name).to_owned();
                 self.mistake(key, &format!("key '{name}' belongs to domain '{other}' already"));
             }
         }
@@ -298,11 +319,32 @@ mod tests {
     fn a_key_is_found_by_any_of_its_names() {
         let inventory = Inventory::parse("keys.yml", GOOD).unwrap();
         for name in ["arn:aws:kms:eu-west-1:111122223333:key/k-1", "k-1", "alias/vault", "mrk-77"] {
-            assert_eq!(inventory.domain_of(&KeyRef::parse(name).unwrap()).unwrap().name, "token-vault", "{name}");
+            assert_eq!(inventory.domain_of(&KeyRef::parse(name).unwrap(), None).unwrap().name, "token-vault", "{name}");
         }
-        assert!(inventory.domain_of(&KeyRef::parse("k-2").unwrap()).is_none());
+        assert!(inventory.domain_of(&KeyRef::parse("k-2").unwrap(), None).is_none());
         assert_eq!(inventory.alias_of(&KeyRef::parse("k-1").unwrap()), Some("alias/vault"));
         assert_eq!(inventory.alias_of(&KeyRef::parse("mrk-77").unwrap()), None);
+    }
+
+    /// A foreign key under an alias of our name, used by a principal that is expected to use ours.
+    #[test]
+    fn a_key_of_another_account_is_not_ours_by_its_alias() {
+        let inventory = Inventory::parse("keys.yml", GOOD).unwrap();
+        let key = |account: &str, id: &str, alias: &str| KeyRef {
+            arn: Some(format!("arn:aws:kms:eu-west-1:{account}:key/{id}")),
+            id: Some(id.to_owned()),
+            alias: Some(alias.to_owned()),
+            ..KeyRef::default()
+        };
+        let found = |key: &KeyRef| inventory.domain_of(key, Some("111122223333")).is_some();
+        assert!(!found(&key("999988887777", "k-9", "alias/vault")), "the inventory knows the ARN of alias/vault");
+        assert!(
+            !found(&key("111122223333", "k-9", "alias/vault")),
+            "nor is another key of ours, when the alias was moved"
+        );
+        assert!(!found(&key("999988887777", "mrk-77", "")), "an id alone does not reach into another account");
+        assert!(found(&key("111122223333", "mrk-77", "")));
+        assert!(found(&key("111122223333", "k-1", "")));
     }
 
     #[test]

@@ -16,9 +16,9 @@ use inventory::Inventory;
 /// Fills in the `kms.*` fields that the inventory knows, after [`crate::event::derive::derive`].
 pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
     let Some(key) = &used.key else { return };
-    let Some(domain) = inventory.domain_of(key) else { return };
+    let Some(domain) = inventory.domain_of(key, used.principal.account.as_deref()) else { return };
     let judgement = expect::judge(domain, used, record.name(), &record.fields, inventory);
-    let alias = key.alias.clone().or_else(|| inventory.alias_of(key).map(str::to_owned));
+    let alias = inventory.alias_of(key).map(str::to_owned).or_else(|| key.alias.clone());
     let fields = &mut record.fields;
     fields.set_text(derived::DOMAIN, domain.name.clone());
     set_some(fields, derived::TIER, domain.tier.as_deref());

@@ -38,6 +38,11 @@ pub struct DriveSettings {
     pub tick: Duration,
     /// How long alerts are still sent after a stop.
     pub flush: Duration,
+    /// Alerts in the outbox at which nothing more is received: a sink that stays down must not fill
+    /// the disk. The source keeps what is not taken.
+    pub max_outbox: u64,
+    /// A sink that has not answered within this has failed.
+    pub deliver_within: Duration,
     /// Where alerts go that a sink will never take.
     pub dead_letters: PathBuf,
 }
@@ -128,12 +133,19 @@ where
         health: health.clone(),
         stop: stop.clone(),
         max_batch: settings.max_batch,
+        max_outbox: settings.max_outbox,
         queued: queued.clone(),
         total: Accounting::default(),
     };
-    // A thread of its own: it blocks on the store, and lives as long as the run.
+    // A thread of its own: it blocks on the store, and lives as long as the run. Should it end
+    // early, by a defect even, receiving must not go on.
     let (planned, accounting) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || planned.send(planner.run(receiver, &committed)));
+    let over = stop.clone().drop_guard();
+    std::thread::spawn(move || {
+        let ended = planner.run(receiver, &committed);
+        drop(over);
+        planned.send(ended)
+    });
     let acknowledger = tokio::spawn(acknowledge(source.clone(), acks));
 
     let outbox = Arc::new(Outbox {
@@ -147,16 +159,21 @@ where
     });
     let mut drains = JoinSet::new();
     for (index, (sink, min_level)) in sinks.into_iter().enumerate() {
-        drains.spawn(outbox.clone().drain(index, sink, min_level));
+        drains.spawn(outbox.clone().drain(index, sink, min_level, settings.deliver_within));
     }
 
     // The source ended, failed or was stopped: what was received is still planned and acknowledged.
     while pollers.join_next().await.is_some() {}
     ticking.cancel();
     let _ = ticker.await;
-    let accounting = accounting.await.unwrap_or_default();
+    let (accounting, planned) = match accounting.await {
+        Ok(ended) => ended,
+        Err(_) => (Accounting::default(), Err("planning ended by a defect, please report it".to_owned())),
+    };
     let _ = acknowledger.await;
-    source.close().await;
+    if tokio::time::timeout(CLOSE_WITHIN, source.close()).await.is_err() {
+        tracing::warn!("what was in hand could not be given back in time; it comes again by itself");
+    }
 
     outbox.drained.cancel();
     let flushed = async { while drains.join_next().await.is_some() {} };
@@ -164,12 +181,15 @@ where
         tracing::warn!("alerts are left in the outbox; the next run sends them");
     }
     let pending = store.pending_len().unwrap_or(0);
-    let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take().or(planned.err());
     Ended { accounting, pending, failure }
 }
 
 /// How long a stop waits for receives that are under way: a little more than the longest poll.
 const LAST_RECEIVE: Duration = Duration::from_secs(21);
+
+/// How long giving back may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 async fn poll<S: Source>(
     source: Arc<S>,
@@ -244,12 +264,18 @@ struct Planner {
     health: Arc<Health>,
     stop: CancellationToken,
     max_batch: usize,
+    max_outbox: u64,
     queued: Arc<Notify>,
     total: Accounting,
 }
 
 impl Planner {
-    fn run(mut self, mut work: mpsc::Receiver<Work>, committed: &mpsc::Sender<Committed>) -> Accounting {
+    /// What became of everything, and why it ended before the work did, if so.
+    fn run(
+        mut self,
+        mut work: mpsc::Receiver<Work>,
+        committed: &mpsc::Sender<Committed>,
+    ) -> (Accounting, Result<(), String>) {
         while let Some(first) = work.blocking_recv() {
             let mut batch = Vec::new();
             let mut next = Some(first);
@@ -267,10 +293,10 @@ impl Planner {
                 Some(done) if done.ack.is_empty() && done.park.is_empty() => {}
                 Some(done) => drop(committed.blocking_send(done)),
                 // Stopped while the store failed: nothing of this is acknowledged, all of it comes again.
-                None => break,
+                None => return (self.total, Err(UNCOMMITTED.to_owned())),
             }
         }
-        self.total
+        (self.total, Ok(()))
     }
 
     fn tick(&mut self) -> Option<Committed> {
@@ -280,12 +306,31 @@ impl Planner {
     }
 
     fn batch(&mut self, deliveries: &[Delivery]) -> Option<Committed> {
+        self.room_in_outbox()?;
         let planned = self.plan.batch(deliveries, self.clock.now());
         for (_, reason) in &planned.park {
             tracing::warn!(reason = printable(reason), "a delivery cannot be read and is left to the dead-letter path");
         }
         self.commit(&planned.commit, planned.accounting)?;
         Some(Committed { ack: planned.ack, park: planned.park })
+    }
+
+    /// Waits until the sinks have taken enough of the outbox; nothing when stopped before that.
+    fn room_in_outbox(&self) -> Option<()> {
+        let full = || self.store.pending_len().is_ok_and(|pending| pending >= self.max_outbox);
+        if full() {
+            let trouble = format!("full with {} alerts: nothing is received until sinks take some", self.max_outbox);
+            tracing::error!("the outbox is {trouble}");
+            self.health.set("outbox", Some(trouble));
+        }
+        while full() {
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.health.set("outbox", None);
+        Some(())
     }
 
     /// Makes a commit durable, however often it takes; nothing when stopped before it was.
@@ -313,6 +358,10 @@ impl Planner {
         Some(())
     }
 }
+
+/// Why a run that was stopped failed all the same.
+const UNCOMMITTED: &str = "stopped while the store could not be written or the outbox was full; what was in hand is \
+                           not acknowledged and comes again";
 
 /// Acknowledges what is committed; what the source did not take is tried again a few times, then
 /// left to come again.
@@ -361,7 +410,7 @@ struct Outbox {
 }
 
 impl Outbox {
-    async fn drain<K: Sink>(self: Arc<Self>, index: usize, sink: K, min_level: Level) {
+    async fn drain<K: Sink>(self: Arc<Self>, index: usize, sink: K, min_level: Level, within: Duration) {
         const AT_ONCE: usize = 64;
         let mut after = None;
         loop {
@@ -390,7 +439,7 @@ impl Outbox {
                 if alert.level < min_level {
                     Counter::AlertsBelowLevel.add(1);
                 } else {
-                    self.deliver(&sink, &alert).await;
+                    self.deliver(&sink, &alert, within).await;
                 }
                 after = Some(seq);
             }
@@ -399,10 +448,12 @@ impl Outbox {
     }
 
     /// Hands an alert over, however often it takes.
-    async fn deliver<K: Sink>(&self, sink: &K, alert: &Alert) {
+    async fn deliver<K: Sink>(&self, sink: &K, alert: &Alert, within: Duration) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(60));
         loop {
-            match sink.deliver(alert).await {
+            // A connection that hangs would otherwise hold back every later alert without a word.
+            let tried = tokio::time::timeout(within, sink.deliver(alert)).await;
+            match tried.unwrap_or_else(|_| Err(SinkError::Retry(format!("no answer within {within:?}")))) {
                 Ok(()) => {
                     Counter::AlertsDelivered.add(1);
                     let delay = self.clock.now() - alert.last_event_time;

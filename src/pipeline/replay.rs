@@ -11,12 +11,13 @@ use super::plan::recent::RecordKey;
 use crate::alert::make::make;
 use crate::alert::redact::Redaction;
 use crate::alert::{Alert, Status};
-use crate::engine::incident::Change;
-use crate::engine::matched::{Match, Sample};
+use crate::engine::incident::{Change, MAX_SAMPLES};
+use crate::engine::matched::{GroupKey, Match, Sample};
 use crate::engine::{Engine, EngineLimits, Transition};
+use crate::event::EventId;
 use crate::event::envelope::{EnvelopeLimits, Found, open};
 use crate::event::record::decode;
-use crate::rule::RuleSet;
+use crate::rule::{RuleIndex, RuleSet};
 use crate::time::{EventTime, Span};
 
 /// Which records are read.
@@ -38,8 +39,7 @@ pub struct FileResult {
     /// Why it could not be read to its end.
     pub failure: Option<String>,
     matches: Vec<Match>,
-    /// Records kept as evidence, by rule, group and hour.
-    kept: BTreeMap<(u32, Vec<Arc<str>>, i64), u8>,
+    kept: Kept,
     /// Records of earlier pieces, so that their numbers go on.
     pieces_before: u64,
 }
@@ -61,18 +61,43 @@ impl FileResult {
         }
     }
 
-    /// Keeps a match; its record's text only for a few of each group and hour, since a busy caller
-    /// has millions.
-    fn keep(&mut self, mut matched: Match) {
-        const MAX_SAMPLES_PER_HOUR: u8 = 3;
-        let hour = matched.time.as_millis().div_euclid(3_600_000);
-        let kept = self.kept.entry((matched.rule.0, matched.group.0.clone(), hour)).or_default();
-        if *kept < MAX_SAMPLES_PER_HOUR {
-            *kept += 1;
-        } else if let Some(sample) = &matched.sample {
-            matched.sample = Some(Arc::new(Sample { raw: "".into(), details: sample.details.clone() }));
-        }
+    /// Keeps a match; its record's text only while it is among the earliest of its stretch.
+    fn keep(&mut self, matched: Match) {
+        let position = self.matches.len();
+        let displaced = self.kept.add(&matched, position);
         self.matches.push(matched);
+        if let Some(matched) = displaced.and_then(|position| self.matches.get_mut(position)) {
+            forget_text(matched);
+        }
+    }
+}
+
+/// The matches whose records are kept as evidence: the earliest few of each rule, group and minute,
+/// since a busy caller has millions. Time decides and not the order of reading, so that files and
+/// threads do not show.
+#[derive(Debug, Default)]
+struct Kept(BTreeMap<(RuleIndex, GroupKey, i64), Earliest>);
+
+/// Positions of matches, by time and id.
+type Earliest = BTreeMap<(EventTime, EventId), usize>;
+
+impl Kept {
+    /// Adds the match at `position`; returns the position of the one that has to go for it.
+    fn add(&mut self, matched: &Match, position: usize) -> Option<usize> {
+        let minute = matched.time.as_millis().div_euclid(60_000);
+        let earliest = self.0.entry((matched.rule, matched.group.clone(), minute)).or_default();
+        let replaced = earliest.insert((matched.time, matched.id.clone()), position);
+        if replaced.is_some() || earliest.len() <= MAX_SAMPLES {
+            return replaced;
+        }
+        earliest.pop_last().map(|(_, position)| position)
+    }
+}
+
+/// The fields that templates read stay.
+fn forget_text(matched: &mut Match) {
+    if let Some(sample) = &matched.sample {
+        matched.sample = Some(Arc::new(Sample { raw: "".into(), details: sample.details.clone() }));
     }
 }
 
@@ -142,10 +167,18 @@ impl Reader {
 pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Redaction) -> Vec<Alert> {
     let mut matches: Vec<Match> = results.into_iter().flat_map(|result| result.matches).collect();
     matches.sort_by(|a, b| (a.time, &a.id, a.rule, &a.group).cmp(&(b.time, &b.id, b.rule, &b.group)));
+    // Each file kept its own earliest; of all together fewer are.
+    let mut kept = Kept::default();
+    for position in 0..matches.len() {
+        let displaced = matches.get(position).and_then(|matched| kept.add(matched, position));
+        if let Some(matched) = displaced.and_then(|position| matches.get_mut(position)) {
+            forget_text(matched);
+        }
+    }
     // In order of time nothing is late, so every lane may be carried along at once.
     let limits =
         EngineLimits { idle: Span::ZERO, max_groups: 2_000_000, max_entries: 20_000_000, ..EngineLimits::default() };
-    let mut engine = Engine::new(rules.clone(), limits);
+    let mut engine = Engine::new(rules.clone(), limits).without_rows();
     let mut last: BTreeMap<String, Transition> = BTreeMap::new();
     let mut keep = |transitions: Vec<Transition>| {
         for transition in transitions {

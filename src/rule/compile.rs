@@ -33,8 +33,8 @@ struct Document<'t> {
     name: Option<String>,
     level: Level,
     extension: Extension,
-    /// Whether it was written for kmswatch, or for any Sigma tool.
-    ours: bool,
+    /// It has a `kmswatch:` block: written for us, and not for Sigma tools at large.
+    is_ours: bool,
     used: Vec<(String, Place)>,
     kind: Kind,
 }
@@ -172,8 +172,8 @@ fn read_document<'t>(
     };
     let meta = RuleMeta { controls: extension.controls.clone(), ..meta };
     let name = node.get("name").and_then(Node::scalar_text);
-    let ours = node.get("kmswatch").is_some();
-    Some(Document { path, place: node.place, meta, name, level, extension, ours, used, kind })
+    let is_ours = node.get("kmswatch").is_some();
+    Some(Document { path, place: node.place, meta, name, level, extension, is_ours, used, kind })
 }
 
 fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<'_>) -> (RuleMeta, Level) {
@@ -411,17 +411,17 @@ impl<'t> Linker<'t, '_> {
     fn check_fields(&mut self, document: &Document<'_>, only_kms: bool) {
         let mut diagnostics = Diagnostics::new(document.path);
         for (path, place) in &document.used {
-            if let Err(unknown) = catalogue::check(path, only_kms) {
-                let message = format!("no record has a field `{path}`");
-                match unknown.nearest.map(|near| format!("did you mean `{near}`?")) {
-                    // A rule made for other tools may name what only their records have; it is no
-                    // slip of the pen, and its neighbours must still load.
-                    None if !document.ours => {
-                        let help = Some("a test of it passes only if it wants the field absent".to_owned());
-                        diagnostics.warning(Code::UnknownField, *place, message, help);
-                    }
-                    help => diagnostics.error(Code::UnknownField, *place, message, help),
-                }
+            let Err(unknown) = catalogue::check(path, only_kms) else { continue };
+            let message = format!("no record has a field `{path}`");
+            let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));
+            // A rule of a public collection may name what only the records of other tools have, and
+            // its neighbours must still load; what is near to a name, or written for us, is surely a
+            // mistake.
+            if document.is_ours || help.is_some() {
+                diagnostics.error(Code::UnknownField, *place, message, help);
+            } else {
+                let help = Some("a test of it passes only if it wants the field absent".to_owned());
+                diagnostics.warning(Code::UnknownField, *place, message, help);
             }
         }
         self.found.append(&mut diagnostics.found);

@@ -114,6 +114,8 @@ impl Sink for SnsSink {
 /// disabled key of the topic can be mended, and the alert must still be there then.
 fn classify(code: Option<&str>, text: &str) -> SinkError {
     match code {
+        // About the topic and not about this alert: every alert would be given up.
+        Some(_) if text.contains("Invalid parameter: TopicArn") => SinkError::Retry(text.to_owned()),
         Some("InvalidParameter" | "InvalidParameterValue" | "ValidationException" | "ParameterValueInvalid") => {
             SinkError::Permanent(text.to_owned())
         }
@@ -155,5 +157,7 @@ mod tests {
             assert!(matches!(classify(Some(code), ""), SinkError::Retry(_)), "{code}");
         }
         assert!(matches!(classify(None, ""), SinkError::Retry(_)));
+        let topic = classify(Some("InvalidParameter"), "InvalidParameter: Invalid parameter: TopicArn Reason: ...");
+        assert!(matches!(topic, SinkError::Retry(_)), "a wrong topic would empty the outbox into the dead letters");
     }
 }

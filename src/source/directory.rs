@@ -6,7 +6,7 @@
 //!
 //! Invariant: a file enters the ledger only when it is acknowledged or parked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,8 @@ pub struct DirectorySource {
 struct State {
     done: HashSet<Version>,
     handed_out: HashMap<Receipt, Version>,
+    /// Handed out as soon as the pipeline asks for them.
+    ready: VecDeque<Version>,
     /// As seen at the last look: taken when it is the same again.
     seen: HashMap<PathBuf, Version>,
 }
@@ -99,25 +101,32 @@ impl DirectorySource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next file to read, marked as handed out.
+    /// The next file to read, marked as handed out. Looks at the directory only when everything that
+    /// the last look found is handed out: a look costs as much as there are files.
     fn next(&self) -> Result<Option<Version>, SourceError> {
+        if let Some(version) = self.state().ready.pop_front() {
+            return Ok(Some(version));
+        }
         let files = files_under(&self.settings.path).map_err(|error| SourceError::Retry(error.to_string()))?;
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut seen = HashMap::new();
         for path in files {
             let unfinished = path.extension().is_some_and(|end| end == "tmp" || end == "part");
             let Some(version) = Version::of(path).filter(|_| !unfinished) else { continue };
             if state.done.contains(&version) || state.handed_out.contains_key(&version.receipt()) {
                 continue;
             }
-            let before = state.seen.insert(version.path.clone(), version.clone());
             // What is there when a drain begins is taken as finished.
-            if self.settings.once || before.as_ref() == Some(&version) {
-                state.seen.remove(&version.path);
+            if self.settings.once || state.seen.get(&version.path) == Some(&version) {
                 state.handed_out.insert(version.receipt(), version.clone());
-                return Ok(Some(version));
+                state.ready.push_back(version);
+            } else {
+                seen.insert(version.path.clone(), version);
             }
         }
-        Ok(None)
+        state.seen = seen;
+        Ok(state.ready.pop_front())
     }
 
     fn read(&self, version: &Version) -> Result<Vec<u8>, String> {

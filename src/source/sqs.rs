@@ -6,6 +6,7 @@
 //!
 //! Invariant: a message is deleted only by [`Source::ack`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use aws_sdk_sqs::types::{
     QueueAttributeName,
 };
 use dashmap::DashMap;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Delivery, Receipt, Received, Source, SourceError};
@@ -36,6 +38,8 @@ pub struct SqsSettings {
 
 /// What SQS takes in one call.
 const BATCH: usize = 10;
+/// Deletes and extensions under way at once.
+const CALLS_AT_ONCE: usize = 16;
 /// A message can be claimed for twelve hours from its first receive.
 const MAX_CLAIM: Duration = Duration::from_secs(12 * 3600 - 120);
 /// A parked message comes again soon, so that redrive takes it to the dead-letter queue.
@@ -158,38 +162,13 @@ impl Source for SqsSource {
     }
 
     async fn ack(&self, receipts: &[Receipt]) -> Result<Vec<Receipt>, SourceError> {
-        let mut left = Vec::new();
-        for chunk in receipts.chunks(BATCH) {
-            let entries = (0..).zip(chunk).filter_map(|(id, receipt): (usize, &Receipt)| {
-                DeleteMessageBatchRequestEntry::builder().id(id.to_string()).receipt_handle(&receipt.0).build().ok()
-            });
-            let call = self
-                .client
-                .delete_message_batch()
-                .queue_url(&self.settings.queue_url)
-                .set_entries(Some(entries.collect()));
-            match call.send().await {
-                Ok(done) => {
-                    let failed: Vec<usize> = done
-                        .failed()
-                        .iter()
-                        .filter(|entry| !entry.sender_fault())
-                        .filter_map(|entry| entry.id().parse().ok())
-                        .collect();
-                    for (id, receipt) in chunk.iter().enumerate() {
-                        if failed.contains(&id) {
-                            left.push(receipt.clone());
-                        } else {
-                            self.in_flight.remove(&receipt.0);
-                        }
-                    }
-                }
-                // The rest of the batches may fare better; these are tried again.
-                Err(error) => {
-                    tracing::warn!(error = %DisplayErrorContext(&error), "DeleteMessageBatch failed");
-                    left.extend_from_slice(chunk);
-                }
-            }
+        let (client, url) = (self.client.clone(), self.settings.queue_url.clone());
+        let handles = receipts.iter().map(|receipt| receipt.0.clone()).collect();
+        let left: HashSet<String> =
+            in_batches(handles, move |chunk| delete(client.clone(), url.clone(), chunk)).await.into_iter().collect();
+        let (left, gone): (Vec<_>, Vec<_>) = receipts.iter().cloned().partition(|receipt| left.contains(&receipt.0));
+        for receipt in gone {
+            self.in_flight.remove(&receipt.0);
         }
         Ok(left)
     }
@@ -210,9 +189,8 @@ impl Source for SqsSource {
     async fn close(&self) {
         self.extender.abort();
         let left: Vec<String> = self.in_flight.iter().map(|entry| entry.key().clone()).collect();
-        for chunk in left.chunks(BATCH) {
-            change_visibility(&self.client, &self.settings.queue_url, chunk, 0).await;
-        }
+        let (client, url) = (self.client.clone(), self.settings.queue_url.clone());
+        in_batches(left, move |chunk| change_visibility(client.clone(), url.clone(), chunk, 0)).await;
         self.in_flight.clear();
     }
 }
@@ -230,19 +208,60 @@ async fn extend_claims(client: Client, settings: SqsSettings, in_flight: Arc<Das
             .map(|entry| entry.key().clone())
             .collect();
         let secs = i32::try_from(settings.visibility.as_secs()).unwrap_or(i32::MAX);
-        for chunk in due.chunks(BATCH) {
-            for receipt in change_visibility(&client, &settings.queue_url, chunk, secs).await {
-                if let Some(mut entry) = in_flight.get_mut(&receipt) {
-                    entry.deadline = Instant::now() + settings.visibility;
-                }
+        let (client, url) = (client.clone(), settings.queue_url.clone());
+        for receipt in in_batches(due, move |chunk| change_visibility(client.clone(), url.clone(), chunk, secs)).await {
+            if let Some(mut entry) = in_flight.get_mut(&receipt) {
+                // From before the call: the claim may have begun anew at any time since.
+                entry.deadline = now + settings.visibility;
             }
         }
     }
 }
 
+/// Makes one call for each ten receipts, several calls at once: one after the other, calls of ten
+/// milliseconds would bound the whole program at a thousand messages a second. Returns what the
+/// calls return, all together.
+async fn in_batches<C>(receipts: Vec<String>, call: impl Fn(Vec<String>) -> C) -> Vec<String>
+where
+    C: Future<Output = Vec<String>> + Send + 'static,
+{
+    let mut calls = JoinSet::new();
+    let mut answers = Vec::new();
+    for chunk in receipts.chunks(BATCH) {
+        if calls.len() >= CALLS_AT_ONCE {
+            answers.extend(calls.join_next().await.and_then(Result::ok).unwrap_or_default());
+        }
+        calls.spawn(call(chunk.to_vec()));
+    }
+    while let Some(answer) = calls.join_next().await {
+        answers.extend(answer.unwrap_or_default());
+    }
+    answers
+}
+
+/// Deletes at most ten messages; returns those to be tried again.
+async fn delete(client: Client, queue_url: String, receipts: Vec<String>) -> Vec<String> {
+    let entries = (0..).zip(&receipts).filter_map(|(id, receipt): (usize, &String)| {
+        DeleteMessageBatchRequestEntry::builder().id(id.to_string()).receipt_handle(receipt).build().ok()
+    });
+    let call = client.delete_message_batch().queue_url(queue_url).set_entries(Some(entries.collect()));
+    match call.send().await {
+        // What is the sender's fault is a receipt that ran out: its message comes again anyway.
+        Ok(done) => {
+            let failed = done.failed().iter().filter(|entry| !entry.sender_fault());
+            failed.filter_map(|entry| receipts.get(entry.id().parse::<usize>().ok()?).cloned()).collect()
+        }
+        // The rest of the batches may fare better; these are tried again.
+        Err(error) => {
+            tracing::warn!(error = %DisplayErrorContext(&error), "DeleteMessageBatch failed");
+            receipts
+        }
+    }
+}
+
 /// Changes the visibility of at most ten messages; returns those that took it.
-async fn change_visibility(client: &Client, queue_url: &str, receipts: &[String], secs: i32) -> Vec<String> {
-    let entries = (0..).zip(receipts).filter_map(|(id, receipt): (usize, &String)| {
+async fn change_visibility(client: Client, queue_url: String, receipts: Vec<String>, secs: i32) -> Vec<String> {
+    let entries = (0..).zip(&receipts).filter_map(|(id, receipt): (usize, &String)| {
         let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(id.to_string()).receipt_handle(receipt);
         entry.visibility_timeout(secs).build().ok()
     });
@@ -268,5 +287,25 @@ fn classify(call: &str, code: Option<&str>, detail: &dyn std::fmt::Display) -> S
             SourceError::Fatal(text)
         }
         _ => SourceError::Retry(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_of_ten_run_side_by_side_and_every_answer_counts() {
+        let receipts: Vec<String> = (0..325).map(|n| n.to_string()).collect();
+        let began = Instant::now();
+        let mut back = in_batches(receipts.clone(), |chunk| async move {
+            assert!(chunk.len() <= BATCH);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            chunk
+        })
+        .await;
+        assert!(began.elapsed() < Duration::from_millis(50), "33 calls in three rounds, not one by one");
+        back.sort_by_key(|receipt| receipt.parse::<u32>().unwrap());
+        assert_eq!(back, receipts);
     }
 }

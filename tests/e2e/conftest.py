@@ -1,45 +1,44 @@
-import json
-import os
-import pathlib
-import subprocess
+"""One emulator for all tests; each module has a stack of its own, fed by event sources of its own."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
 
 import pytest
 
-from emulator import ROOT, Emulator, Kmswatch, Stack
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "deploy" / "local"))
+
+import lab  # noqa: E402
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def binary():
-    return pathlib.Path(os.environ.get("KMSWATCH_BINARY", ROOT / "target" / "debug" / "kmswatch"))
-
-
-@pytest.fixture(scope="session")
-def examples(binary):
-    """The examples that the shipped rules carry, as `kmswatch test --print` gives them."""
-    printed = subprocess.run([binary, "test", "--print"], check=True, capture_output=True, text=True).stdout
-    return [json.loads(line) for line in printed.splitlines()]
+def emulator():
+    with lab.temporary_folder("kmswatch-e2e-") as folder:
+        emulator = lab.Emulator(folder)
+        try:
+            yield emulator.start()
+        finally:
+            emulator.stop()
 
 
 @pytest.fixture
-def stack(tmp_path):
-    emulator = Emulator(tmp_path / "emulator.log")
+def stack(emulator):
+    """A stack that no other test feeds."""
+    number = next(_numbers)
+    return lab.Stack(emulator, name=f"kw{number}", prefix=f"lab{number}")
+
+
+@pytest.fixture
+def kmswatch(stack, tmp_path):
+    """kmswatch with rules that count, not yet started; stopped at the end whatever happens."""
+    process = lab.Kmswatch(stack, tmp_path, rules=HERE / "rules")
     try:
-        yield Stack(emulator)
+        yield process
     finally:
-        emulator.close()
-
-
-@pytest.fixture
-def kmswatch(stack, tmp_path, binary):
-    """Starts `kmswatch run` processes and sees to it that none outlives its test."""
-    started = []
-
-    def start(keys=None):
-        process = Kmswatch(stack, tmp_path / "kmswatch", binary, keys).start()
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.process.poll() is None:
-            process.kill()
+        process.stop()

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from emulator import ROOT
+from conftest import ROOT
 
 
 def content(path):

@@ -1,62 +1,104 @@
-"""Each shipped rule from EventBridge to the subscriber: one event that must alert, one that must not."""
+"""Every shipped rule, live: what must alert reaches the pager, what must not does not."""
 
-import datetime
+from __future__ import annotations
+
 import json
+import re
 import time
 
-from emulator import DIRECT
+import pytest
 
-# Of kmswatch itself, not of AWS: they do not come through EventBridge. test_service has the first.
-INTERNAL = "kmswatch.internal"
+import examples
+import lab
 
-
-def chosen(examples):
-    """One firing and one silent example of each rule that AWS events can reach."""
-    seen, picked = set(), []
-    for example in examples:
-        key = (example["rule_id"], example["fires"])
-        if key not in seen and not any(record["eventSource"] == INTERNAL for record in example["records"]):
-            seen.add(key)
-            picked.append(example)
-    return picked
+ALL = examples.shipped(lab.program())
+SENT = [example for example in ALL if not example.internal]
 
 
-def moved(example, number):
-    """The records of an example on a day of their own: no window reaches from one to the next."""
-    records = []
-    for index, record in enumerate(example["records"]):
-        at = datetime.datetime.fromisoformat(record["eventTime"]) + datetime.timedelta(days=number)
-        records.append(record | {"eventID": f"example-{number}-{index}", "eventTime": at.strftime("%Y-%m-%dT%H:%M:%SZ")})
-    return records
+@pytest.fixture(scope="module")
+def outcome(emulator, tmp_path_factory):
+    """All examples through one kmswatch: rule id and event id of everything that alerted."""
+    assert SENT, "the shipped rules have no examples"
+    folder = tmp_path_factory.mktemp("rules")
+    keys = folder / "keys.yml"
+    # JSON is YAML.
+    keys.write_text(json.dumps(examples.inventory(SENT)))
+    stack = lab.Stack(emulator, name="rules", prefix="labrules")
+    pager = stack.subscribe("pager")
+    kmswatch = lab.Kmswatch(stack, folder, keys=keys).start()
+    try:
+        for example in SENT:
+            examples.move_to_now(example)
+        given = stack.put([record for example in SENT for record in example.records])
+        # A direct event of KMS has no id but EventBridge's.
+        for example in SENT:
+            ids, given = given[: len(example.records)], given[len(example.records) :]
+            example.ids.update(ids)
+        # What the template's rules do not ask for never arrives: an empty queue is the end, not a number.
+        lab.wait_for("the queue to drain", lambda: stack.depth(stack.queue) == 0, 120, 0.2)
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < 3:
+            if pager.poll():
+                quiet_since = time.monotonic()
+            time.sleep(0.1)
+        left = {name: stack.depth(queue) for name, queue in
+                (("queue", stack.queue), ("dead letters", stack.dead_letters), ("undelivered", stack.undelivered))}
+        code = kmswatch.stop()
+        return {
+            "pages": pager.pages,
+            "alerted": {(page["rule"]["id"], event) for page in pager.pages for event in page["event_ids"]},
+            "left": left,
+            "code": code,
+            "log": kmswatch.tail(),
+        }
+    finally:
+        kmswatch.stop()
 
 
-def test_every_rule_fires_and_stays_silent(stack, kmswatch, examples, tmp_path):
-    picked = chosen(examples)
-    assert len({example["rule_id"] for example in picked}) >= 30
-    keys = next(example["keys"] for example in picked if example["keys"])
-    inventory = tmp_path / "keys.yml"
-    inventory.write_text(json.dumps(keys))
-    service = kmswatch(keys=inventory)
-    for number, example in enumerate(picked):
-        stack.put(*moved(example, number))
-    deadline = time.monotonic() + 60
-    while stack.depth(stack.queue_url) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert stack.depth(stack.queue_url) == 0
-    alerts = stack.alerts(wait_secs=2)
+@pytest.mark.parametrize("example", SENT, ids=str)
+def test_example(outcome, example):
+    alerted = any((example.rule, event) in outcome["alerted"] for event in example.ids)
+    if example.fires:
+        sources = sorted({record["eventSource"] for record in example.records})
+        assert alerted, f"no alert came for {example}; do the template's rules ask for {sources}?"
+    else:
+        assert not alerted, f"{example} must be silent"
 
-    wrong = []
-    for number, example in enumerate(picked):
-        day = moved(example, number)[0]["eventTime"][:10]
-        if example["records"][0]["eventName"] in DIRECT:
-            # The emulator stamps what is not a CloudTrail record with its own time.
-            day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-        fired = any(alert["rule"]["id"] == example["rule_id"] and alert["first_event_time"][:10] == day for alert in alerts)
-        if fired != example["fires"]:
-            wrong.append(f"{example['title']}: {'silent' if example['fires'] else 'fired'} on {example['records'][0]}")
-    assert not wrong, "\n".join(wrong)
-    assert stack.depth(stack.dead_letter_queue_url) == 0
-    received = service.metric("kmswatch_records_received_total")
-    parts = ["applied", "duplicate", "filtered", "late", "parked"]
-    assert received == sum(service.metric(f"kmswatch_records_{part}_total") for part in parts)
-    assert service.stop() == 0
+
+def test_nothing_is_left(outcome):
+    assert outcome["left"] == {"queue": 0, "dead letters": 0, "undelivered": 0}
+    assert outcome["code"] == 0, outcome["log"]
+
+
+def test_every_rule_has_both_kinds():
+    kinds = {(example.rule, example.fires) for example in ALL}
+    names = {example.rule: str(example) for example in ALL}
+    assert [names[rule] for rule in names if {(rule, True), (rule, False)} - kinds] == []
+    assert len(names) >= 30
+
+
+def test_only_the_known_internal_events_are_left_out():
+    # BodyParked is seen live in test_run.py; GroupsEvicted needs more groups than a test should make.
+    names = {r["eventName"] for e in ALL for r in e.records if r["eventSource"] == "kmswatch.internal"}
+    assert names <= {"BodyParked", "GroupsEvicted"}
+
+
+def test_alerts_read_as_the_design_says(outcome):
+    levels = {"informational", "low", "medium", "high", "critical"}
+    for page in outcome["pages"]:
+        where = f"{page['rule']['title']}: {json.dumps(page)[:400]}"
+        assert page["schema"] == 1, where
+        assert page["level"] in levels and page["rule"]["level"] in levels, where
+        assert page["status"] in {"open", "updated", "escalated", "resolved"}, where
+        assert page["count"] >= len(set(page["event_ids"])) > 0, where
+        assert page["summary"] and "{" not in page["summary"].replace("{{", ""), where
+        assert page["first_event_time"] <= page["last_event_time"], where
+        assert 0 < len(page["subject"]) < 100 and page["subject"].isascii() and page["subject"].isprintable(), where
+        # The first word of an incident carries the level alone; later ones say what they are.
+        assert re.match(rf"\[{page['level'].upper()}( \w+)?\] ", page["subject"]), where
+        attributes = page["attributes"]
+        assert attributes["level"] == page["level"] and attributes["rule_id"] == page["rule"]["id"], where
+        assert attributes["status"] == page["status"], where
+        assert all(value for value in attributes.values()), where
+        if page["account"]:
+            assert attributes["account"] == page["account"], where

@@ -1,11 +1,15 @@
 //! One suite for every store, and what only a file can do.
 
 use kmswatch::engine::StateDelta;
+use kmswatch::pipeline::plan::{Limits, Plan};
+use kmswatch::source::{Delivery, Receipt};
 use kmswatch::store::memory::MemoryStore;
 use kmswatch::store::redb::RedbStore;
 use kmswatch::store::{Commit, StateStore, StoreError};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 
 fn alert(id: u64) -> kmswatch::alert::Alert {
     serde_json::from_value(serde_json::json!({
@@ -101,5 +105,77 @@ proptest! {
             let rows: BTreeMap<_, _> = store.restore().unwrap().rows.into_iter().collect();
             prop_assert_eq!(&rows, &expected);
         }
+    }
+}
+
+fn plan(store: &RedbStore) -> Plan {
+    let rules = kmswatch::rule::RuleSet::compile(&kmswatch::rule::pack::shipped()).rules.unwrap();
+    let mut plan = Plan::new(Arc::new(rules), Arc::default(), Limits::default(), Default::default());
+    plan.restore(&store.restore().unwrap()).unwrap();
+    plan
+}
+
+fn time(text: &str) -> kmswatch::time::EventTime {
+    kmswatch::time::EventTime::parse(text).unwrap()
+}
+
+/// Runs records through the shipped rules and a store in a file, reopened wherever `restarts` says,
+/// and gives the last word on each incident that stands.
+fn incidents(path: &Path, records: &[String], restarts: &[bool]) -> BTreeSet<String> {
+    let mut store = RedbStore::open(path).unwrap();
+    let mut running = plan(&store);
+    let now = time("2026-01-05T12:00:00Z");
+    for (index, record) in records.iter().enumerate() {
+        let receipt = Receipt(index.to_string());
+        let delivery = Delivery {
+            body: record.clone().into_bytes(),
+            receipt,
+            label: String::new(),
+            sent_at: None,
+            receive_count: 1,
+        };
+        store.commit(&running.batch(&[delivery], now).commit).unwrap();
+        running.committed();
+        if restarts.get(index).copied().unwrap_or(false) {
+            drop(store);
+            store = RedbStore::open(path).unwrap();
+            running = plan(&store);
+        }
+    }
+    running.tick(now);
+    store.commit(&running.tick(time("2026-01-07T12:00:00Z")).0).unwrap();
+    let mut last = BTreeMap::new();
+    for (_, alert) in store.pending(None, usize::MAX).unwrap() {
+        last.insert(alert.id.clone(), alert);
+    }
+    let standing = last.into_values().filter(|alert| alert.merged_into.is_none());
+    standing
+        .map(|alert| {
+            format!("{} {:?} {} {:?} {:?}", alert.rule.title, alert.group, alert.count, alert.status, alert.event_ids)
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// The shipped rules over a file: order, copies and restarts do not show in the incidents.
+    #[test]
+    fn incidents_over_a_file_do_not_depend_on_order_copies_or_restarts(
+        (records, shuffled) in prop::collection::vec((0_u32..3000, prop::sample::select(vec!["DisableKey", "Decrypt", "PutKeyPolicy"])), 20..45)
+            .prop_map(|list| list.iter().enumerate().map(|(n, (secs, name))| {
+                let (minute, second) = (secs / 60, secs % 60);
+                let denied = if *name == "Decrypt" { r#""errorCode":"AccessDenied","# } else { "" };
+                format!(r#"{{"eventVersion":"1.11",{denied}"eventID":"e{n}","eventTime":"2026-01-05T11:{minute:02}:{second:02}Z","eventSource":"kms.amazonaws.com","eventName":"{name}","awsRegion":"eu-west-1","recipientAccountId":"111122223333","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/ann"}},"resources":[{{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/k-{}"}}]}}"#, n % 7)
+            }).collect::<Vec<_>>())
+            .prop_flat_map(|list| {
+                let twice: Vec<_> = list.iter().chain(list.iter().step_by(3)).cloned().collect();
+                (Just(list), Just(twice).prop_shuffle())
+            }),
+        restarts in prop::collection::vec(prop::bool::weighted(0.15), 60),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let plain = incidents(&dir.path().join("plain"), &records, &[]);
+        prop_assert!(!plain.is_empty());
+        prop_assert_eq!(incidents(&dir.path().join("shuffled"), &shuffled, &restarts), plain);
     }
 }

@@ -81,6 +81,7 @@ struct FakeStore {
     log: Log,
     inner: MemoryStore,
     failures: Mutex<u32>,
+    defect: bool,
 }
 
 impl StateStore for FakeStore {
@@ -88,6 +89,7 @@ impl StateStore for FakeStore {
         self.inner.restore()
     }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        assert!(!self.defect || commit.outbox.is_empty(), "a defect");
         let mut failures = self.failures.lock().unwrap();
         if *failures > 0 && !commit.outbox.is_empty() {
             *failures -= 1;
@@ -115,6 +117,8 @@ struct FakeSink {
     log: Log,
     failures: Mutex<u32>,
     refuses: bool,
+    /// Answers that never come.
+    hangs: Mutex<u32>,
 }
 
 impl Sink for FakeSink {
@@ -124,6 +128,15 @@ impl Sink for FakeSink {
     async fn deliver(&self, alert: &Alert) -> Result<(), SinkError> {
         if self.refuses {
             return Err(SinkError::Permanent("never".into()));
+        }
+        let hangs = {
+            let mut hangs = self.hangs.lock().unwrap();
+            let now = *hangs > 0;
+            *hangs = hangs.saturating_sub(1);
+            now
+        };
+        if hangs {
+            std::future::pending::<()>().await;
         }
         let mut failures = self.failures.lock().unwrap();
         if *failures > 0 {
@@ -151,6 +164,8 @@ struct World {
     log: Log,
     store_failures: u32,
     stubborn: u32,
+    defect: bool,
+    max_outbox: u64,
     ends: bool,
     sinks: Vec<(FakeSink, Level)>,
     dir: tempfile::TempDir,
@@ -164,6 +179,8 @@ impl World {
             log: Log::default(),
             store_failures: 0,
             stubborn: 0,
+            defect: false,
+            max_outbox: 100,
             ends: true,
             sinks: Vec::new(),
             dir: tempfile::tempdir().unwrap(),
@@ -173,7 +190,8 @@ impl World {
     }
 
     fn sink(&mut self, name: &'static str, failures: u32, refuses: bool, level: Level) {
-        let sink = FakeSink { name, log: self.log.clone(), failures: Mutex::new(failures), refuses };
+        let sink =
+            FakeSink { name, log: self.log.clone(), failures: Mutex::new(failures), refuses, hangs: Mutex::new(0) };
         self.sinks.push((sink, level));
     }
 
@@ -192,6 +210,7 @@ impl World {
             log: self.log.clone(),
             inner: MemoryStore::default(),
             failures: Mutex::new(self.store_failures),
+            defect: self.defect,
         };
         let parts = Parts {
             source: Arc::new(source),
@@ -205,6 +224,8 @@ impl World {
             max_batch: 10,
             tick: Duration::from_secs(1),
             flush: Duration::from_secs(30),
+            max_outbox: self.max_outbox,
+            deliver_within: Duration::from_secs(10),
             dead_letters: self.dead_letters(),
         };
         let ended = drive(parts, plan(), settings, self.stop.clone()).await;
@@ -245,6 +266,7 @@ async fn a_stop_while_the_store_fails_acknowledges_nothing() {
     let (ended, log) = world.run(vec![vec![delivery("m1", DISABLE)]]).await;
     assert!(!log.iter().any(|line| line.starts_with("ack")) && log.last().unwrap() == "close", "{log:?}");
     assert_eq!(ended.accounting.received, 0, "what was not committed is not counted");
+    assert!(ended.failure.unwrap().contains("not acknowledged"), "a caller must not take it for success");
     assert!(world.health.trouble().unwrap().contains("disk full"));
 }
 
@@ -291,4 +313,38 @@ async fn acknowledgements_that_are_not_taken_are_tried_again() {
     let (_, log) = world.run(vec![vec![delivery("m1", DISABLE)], vec![delivery("m2", DISABLE)]]).await;
     position(&log, "ack m1");
     position(&log, "ack m2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_defect_in_planning_ends_the_run_as_a_failure_and_acknowledges_nothing() {
+    let mut world = World::new();
+    world.defect = true;
+    world.ends = false;
+    let (ended, log) = world.run(vec![vec![delivery("m1", DISABLE)]]).await;
+    assert!(ended.failure.unwrap().contains("defect"));
+    assert_eq!(log, ["close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_does_not_answer_is_asked_again() {
+    let mut world = World::new();
+    world.sink("hanging", 0, false, Level::Low);
+    *world.sinks[0].0.hangs.lock().unwrap() = 2;
+    let (ended, log) = world.run(vec![vec![delivery("m1", DISABLE)]]).await;
+    position(&log, "hanging disabled");
+    assert_eq!(ended.pending, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_outbox_stops_the_intake_and_loses_nothing() {
+    let mut world = World::new();
+    world.max_outbox = 1;
+    world.sink("slow", 3, false, Level::Low);
+    let other = DISABLE.replace("e1", "e2").replace("111122223333", "444455556666").replace("11:00", "12:30");
+    let batches = vec![vec![delivery("m1", DISABLE)], vec![delivery("m2", "{}"); 12], vec![delivery("m3", &other)]];
+    let (ended, log) = world.run(batches).await;
+    let second = log.iter().rposition(|line| line == "commit").unwrap();
+    assert!(position(&log, "slow disabled") < second, "{log:?}");
+    assert_eq!(ended.pending, 0);
+    position(&log, "ack m3");
 }

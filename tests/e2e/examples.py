@@ -1,0 +1,82 @@
+"""The examples of the shipped rules, as records to send.
+
+Each example gets an account, keys and event ids of its own, so that all can go through one kmswatch, and its times are
+moved to now.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from lab import ACCOUNT, timestamp
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+ALIAS = re.compile(r"alias/(?!aws/)[A-Za-z0-9/_-]+")
+
+
+@dataclass
+class Example:
+    """One example of one rule, ready to be sent."""
+
+    rule: str
+    name: str
+    fires: bool
+    records: list[dict]
+    keys: dict | None
+    ids: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def internal(self) -> bool:
+        """Made by kmswatch itself; cannot, and must not, come from outside."""
+        return any(record["eventSource"] == "kmswatch.internal" for record in self.records)
+
+
+def shipped(program: Path) -> list[Example]:
+    """All examples of all rules that are built into the program."""
+    printed = subprocess.run([str(program), "test", "--print"], check=True, capture_output=True, text=True, timeout=60).stdout
+    found, numbers = [], Counter()
+    for number, line in enumerate(printed.splitlines()):
+        given = json.loads(line)
+        kind = "fires" if given["fires"] else "silent"
+        name = f"{given['path']} ({given['title']}) {kind}[{numbers[given['rule_id'], kind]}]"
+        numbers[given["rule_id"], kind] += 1
+        records, keys = set_apart(given["records"], given["keys"], number)
+        ids = {record["eventID"] for record in records}
+        found.append(Example(given["rule_id"], name, given["fires"], records, keys, ids))
+    return found
+
+
+def set_apart(records: list[dict], keys: dict | None, number: int) -> tuple[list[dict], dict | None]:
+    """Gives an example its own account, aliases, keys and event ids."""
+    text = json.dumps([records, keys])
+    text = text.replace(ACCOUNT, f"7{number:011}")
+    text = ALIAS.sub(lambda match: f"{match[0]}-{number}", text)
+    text = UUID.sub(lambda match: str(uuid.uuid5(uuid.NAMESPACE_OID, f"{number} {match[0]}")), text)
+    records, keys = json.loads(text)
+    for domain in (keys or {}).get("domains", []):
+        domain["name"] += f"-{number}"
+    return records, keys
+
+
+def move_to_now(example: Example) -> None:
+    """The last record has just happened; the gaps between records stay."""
+    times = [datetime.fromisoformat(record["eventTime"]).timestamp() for record in example.records]
+    shift = int(time.time()) - 5 - max(times)
+    for record, at in zip(example.records, times, strict=True):
+        record["eventTime"] = timestamp(at + shift)
+
+
+def inventory(examples: list[Example]) -> dict:
+    """One inventory that holds all of theirs."""
+    return {"domains": [domain for example in examples for domain in (example.keys or {}).get("domains", [])]}
