@@ -149,7 +149,10 @@ pub struct Unknown {
 /// When it cannot, with the nearest name that it can.
 pub fn check(path: &str, only_kms: bool) -> Result<(), Unknown> {
     let fixed = || core::ALL.iter().chain(derived::ALL).map(|(path, _)| *path).chain(RECORD.iter().copied());
-    if fixed().any(|known| known == path) {
+    // An object as a whole, as in `userIdentity.sessionContext|exists`, is as good as what is in it.
+    let is_or_holds =
+        |known: &str| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    if !path.is_empty() && fixed().any(is_or_holds) {
         return Ok(());
     }
     let below = |parent: &str| path.strip_prefix(parent).and_then(|rest| rest.strip_prefix('.'));
@@ -163,7 +166,10 @@ pub fn check(path: &str, only_kms: bool) -> Result<(), Unknown> {
             nearest(first, names.iter().copied()).map(|name| format!("{parent}.{}", rest.replacen(first, name, 1)));
         return Err(Unknown { nearest: near });
     }
-    if ["additionalEventData", "serviceEventDetails", "insightDetails"].iter().any(|parent| below(parent).is_some()) {
+    if ["additionalEventData", "serviceEventDetails", "insightDetails", "eventContext"]
+        .iter()
+        .any(|parent| below(parent).is_some())
+    {
         return Ok(());
     }
     // Written without its parent, as in `keyId`, is as common as misspelt.
@@ -184,6 +190,7 @@ mod tests {
             "kms.principal",
             "requestParameters.encryptionContext.aws:s3:arn",
             "additionalEventData.x.y",
+            "userIdentity.sessionContext",
             "userIdentity.sessionContext.attributes.mfaAuthenticated",
         ] {
             assert_eq!(check(known, true), Ok(()), "{known}");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rsigma_parser::parse_sigma_yaml;
 
 use super::correlation::{self, Correlation};
-use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-use super::extension::Extension;
+use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity, nearest};
+use super::extension::{Extension, texts};
 use super::index::Index;
 use super::locate::{Node, Place, documents};
 use super::predicate::Predicate;
@@ -96,7 +96,9 @@ fn read_file<'t>(
     fields: &mut ProjectionBuilder,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<Document<'t>> {
-    let nodes = match documents(&text.text) {
+    // Editors on Windows begin a file with a byte order mark; it is no part of the rule.
+    let yaml = text.text.strip_prefix('\u{feff}').unwrap_or(&text.text);
+    let nodes = match documents(yaml) {
         Ok(nodes) => nodes,
         Err((place, reason)) => {
             diagnostics.error(Code::YamlSyntax, place, reason, None);
@@ -109,7 +111,7 @@ fn read_file<'t>(
     if !diagnostics.has_errors() {
         // What our own reading took and Sigma's grammar does not.
         let at = Place { line: 1, column: 1 };
-        match parse_sigma_yaml(&text.text) {
+        match parse_sigma_yaml(yaml) {
             Ok(collection) => {
                 for error in collection.errors {
                     diagnostics.error(Code::NotASigmaDocument, at, error, None);
@@ -139,9 +141,7 @@ fn read_document<'t>(
     }
     for (key, _) in node.members() {
         // Sigma allows keys of one's own, but not what is so near to one of its own.
-        if !TOP_LEVEL.contains(&key.text.as_str())
-            && super::diagnostic::nearest(&key.text, TOP_LEVEL.iter().copied()).is_some()
-        {
+        if !TOP_LEVEL.contains(&key.text.as_str()) && nearest(&key.text, TOP_LEVEL.iter().copied()).is_some() {
             diagnostics.unknown(Code::UnknownKey, key.place, "key", &key.text, TOP_LEVEL.iter().copied());
         }
     }
@@ -149,15 +149,23 @@ fn read_document<'t>(
     let mut used = Vec::new();
     let extension = Extension::read(node.get("kmswatch"), fields, &mut used, diagnostics);
     let kind = if let Some(block) = node.get("correlation") {
-        Kind::Correlation(correlation::read(block, fields, &mut used, diagnostics)?)
+        Kind::Correlation(correlation::read(block, fields, &mut used, diagnostics))
     } else if let Some(block) = node.get("filter") {
-        let targets = block.get("rules").map(Node::items).unwrap_or_default();
-        let rules: Vec<_> = targets.iter().filter_map(|item| Some((item.scalar_text()?, item.place))).collect();
+        let rules = block.get("rules").map(|list| texts(list, "the name or id of a rule", diagnostics));
+        let rules = rules.unwrap_or_default();
+        if rules.is_empty() {
+            let help = Some("name rules by id or name, or write `rules: any`".to_owned());
+            diagnostics.error(Code::MissingKey, block.place, "a filter needs `rules`", help);
+        }
+        if node.get("kmswatch").is_some() {
+            let message = "a filter opens no incidents, so it has no `kmswatch` block";
+            diagnostics.error(Code::UnknownKey, node.key_place("kmswatch"), message, None);
+        }
         let any = rules.iter().any(|(name, _)| name == "any");
-        Kind::Filter { rules, any, predicate: detection::compile(block, &["rules"], fields, &mut used, diagnostics)? }
+        Kind::Filter { rules, any, predicate: detection::compile(block, &["rules"], fields, &mut used, diagnostics) }
     } else if let Some(block) = node.get("detection") {
         check_log_source(node, diagnostics);
-        Kind::Detection(detection::compile(block, &[], fields, &mut used, diagnostics)?)
+        Kind::Detection(detection::compile(block, &[], fields, &mut used, diagnostics))
     } else {
         diagnostics.error(Code::MissingKey, node.place, "no `detection`, `correlation` or `filter`", None);
         return None;
@@ -178,7 +186,7 @@ fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<
         diagnostics.error(Code::MissingKey, node.place, "no `title`", None);
     }
     let id = match text("id") {
-        Some(id) if is_uuid(&id) => id,
+        Some(id) if is_uuid(&id) => id.to_ascii_lowercase(),
         Some(id) => {
             let help = Some("write a fresh uuid: incidents hang on it, so it never changes".to_owned());
             diagnostics.error(Code::BadId, at("id"), format!("'{id}' is not a uuid"), help);
@@ -219,9 +227,13 @@ fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<
 
 fn check_log_source(node: &Node, diagnostics: &mut Diagnostics<'_>) {
     let source = node.get("logsource");
+    if source.is_none() {
+        let help = Some("write `logsource: {product: aws, service: cloudtrail}`".to_owned());
+        diagnostics.error(Code::MissingKey, node.place, "no `logsource`", help);
+    }
     let product = source.and_then(|source| source.get("product")).and_then(Node::scalar_text);
     if product.as_deref().is_some_and(|product| product != "aws") {
-        let message = "the rule is not about AWS and will never match";
+        let message = "the rule is for another product; here it runs over CloudTrail records like any other";
         diagnostics.warning(Code::BadValue, node.key_place("logsource"), message, None);
     }
 }
@@ -239,10 +251,24 @@ struct Linker<'t, 'd> {
 }
 
 impl<'t> Linker<'t, '_> {
-    fn error(&mut self, path: &str, code: Code, place: Place, message: String) {
+    fn error(&mut self, path: &str, code: Code, place: Place, message: String, help: Option<String>) {
         let mut diagnostics = Diagnostics::new(path);
-        diagnostics.error(code, place, message, None);
+        diagnostics.error(code, place, message, help);
         self.found.append(&mut diagnostics.found);
+    }
+
+    /// A reference from `what` that leads nowhere.
+    fn unknown_rule(&mut self, path: &str, place: Place, what: &str, reference: &str) {
+        let detections = self.documents.iter().filter(|document| matches!(document.kind, Kind::Detection(_)));
+        let names = detections.flat_map(|document| document.name.as_deref().into_iter().chain([&*document.meta.title]));
+        let help = nearest(reference, names).map(|near| format!("did you mean `{near}`?"));
+        self.error(
+            path,
+            Code::UnknownRule,
+            place,
+            format!("the {what} names `{reference}`, which is no detection"),
+            help,
+        );
     }
 
     fn link(mut self, mut fields: ProjectionBuilder) -> RuleSet {
@@ -312,16 +338,17 @@ impl<'t> Linker<'t, '_> {
             }
         }
         for (path, place, message) in doubles {
-            self.error(path, Code::DuplicateId, place, message);
+            self.error(path, Code::DuplicateId, place, message, None);
         }
     }
 
-    /// Documents that a reference by id, name or title means.
+    /// Detections that a reference by id, name or title means.
     fn referenced(&self, reference: &str) -> Vec<usize> {
         let fits = |document: &Document<'_>| {
-            document.meta.id == reference
-                || document.name.as_deref() == Some(reference)
-                || document.meta.title == reference
+            matches!(document.kind, Kind::Detection(_))
+                && (document.meta.id.eq_ignore_ascii_case(reference)
+                    || document.name.as_deref() == Some(reference)
+                    || document.meta.title == reference)
         };
         self.documents.iter().enumerate().filter(|(_, document)| fits(document)).map(|(index, _)| index).collect()
     }
@@ -340,11 +367,7 @@ impl<'t> Linker<'t, '_> {
                     .flat_map(|(reference, place)| {
                         let found = self.referenced(reference);
                         if found.is_empty() {
-                            mistakes.push((
-                                document.path,
-                                *place,
-                                format!("the filter names `{reference}`, which is no rule"),
-                            ));
+                            mistakes.push((document.path, *place, reference.clone()));
                         }
                         found
                     })
@@ -357,8 +380,8 @@ impl<'t> Linker<'t, '_> {
                 *predicate = Predicate::All(vec![predicate.clone(), filter]);
             }
         }
-        for (path, place, message) in mistakes {
-            self.error(path, Code::UnknownRule, place, message);
+        for (path, place, reference) in mistakes {
+            self.unknown_rule(path, place, "filter", &reference);
         }
     }
 
@@ -373,18 +396,14 @@ impl<'t> Linker<'t, '_> {
                 let found: Vec<_> =
                     self.referenced(reference).iter().filter_map(|target| by_document.get(target)).copied().collect();
                 if found.is_empty() {
-                    mistakes.push((
-                        document.path,
-                        *place,
-                        format!("the correlation names `{reference}`, which is no detection"),
-                    ));
+                    mistakes.push((document.path, *place, reference.clone()));
                 }
                 predicates.extend(found);
             }
             inputs.insert(index, predicates);
         }
-        for (path, place, message) in mistakes {
-            self.error(path, Code::UnknownRule, place, message);
+        for (path, place, reference) in mistakes {
+            self.unknown_rule(path, place, "correlation", &reference);
         }
         inputs
     }
@@ -395,12 +414,14 @@ impl<'t> Linker<'t, '_> {
             let Err(unknown) = catalogue::check(path, only_kms) else { continue };
             let message = format!("no record has a field `{path}`");
             let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));
-            // A rule of a public collection may name a field that is none and still match by its
-            // others; only what is near to a name, or written for us, is surely a mistake.
+            // A rule of a public collection may name what only the records of other tools have, and
+            // its neighbours must still load; what is near to a name, or written for us, is surely a
+            // mistake.
             if document.is_ours || help.is_some() {
                 diagnostics.error(Code::UnknownField, *place, message, help);
             } else {
-                diagnostics.warning(Code::UnknownField, *place, message, None);
+                let help = Some("a test of it passes only if it wants the field absent".to_owned());
+                diagnostics.warning(Code::UnknownField, *place, message, help);
             }
         }
         self.found.append(&mut diagnostics.found);
@@ -408,6 +429,10 @@ impl<'t> Linker<'t, '_> {
 
     fn check_examples(&mut self, document: &Document<'_>) {
         let examples = &document.extension.examples;
+        // Examples that have mistakes are there.
+        if self.found.iter().any(|found| found.severity == Severity::Error && found.path == document.path) {
+            return;
+        }
         if examples.fires.is_empty() || examples.silent.is_empty() {
             let mut diagnostics = Diagnostics::new(document.path);
             let help =

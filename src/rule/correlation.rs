@@ -4,7 +4,7 @@ use rsigma_parser::Timespan;
 
 use super::Detector;
 use super::diagnostic::{Code, Diagnostics};
-use super::extension::field_list;
+use super::extension::{field_list, texts};
 use super::locate::{Data, Node, Place};
 use crate::event::field::{FieldId, ProjectionBuilder};
 use crate::time::Span;
@@ -34,13 +34,13 @@ const TYPES: &[&str] = &[
     "value_median",
 ];
 
-/// Reads the block; nothing when a mistake in it was noted.
+/// Reads the block; what is mistaken in it is noted.
 pub fn read(
     block: &Node,
     fields: &mut ProjectionBuilder,
     used: &mut Vec<(String, Place)>,
     diagnostics: &mut Diagnostics<'_>,
-) -> Option<Correlation> {
+) -> Correlation {
     for (key, _) in block.members().iter().filter(|(key, _)| !KEYS.contains(&key.text.as_str())) {
         diagnostics.unknown(Code::UnknownKey, key.place, "key", &key.text, KEYS.iter().copied());
     }
@@ -53,55 +53,75 @@ pub fn read(
         );
     }
     let text = |key: &str| block.get(key).and_then(Node::scalar_text);
-    let rules: Vec<_> = block
-        .get("rules")
-        .map(Node::items)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|item| Some((item.scalar_text()?, item.place)))
-        .collect();
+    let rules = block.get("rules").map(|list| texts(list, "the name or id of a rule", diagnostics));
+    let rules = rules.unwrap_or_default();
     if rules.is_empty() {
         diagnostics.error(Code::MissingKey, block.place, "a correlation needs `rules`", None);
     }
-    let group_by = block.get("group-by").map(|list| field_list(list, fields, used)).unwrap_or_default();
+    let group_by = block.get("group-by").map(|list| field_list(list, fields, used, diagnostics)).unwrap_or_default();
     let timespan = timespan(block, text("timespan"), diagnostics);
     let threshold = threshold(block, diagnostics);
-    let kind = text("type").unwrap_or_default();
-    let detector = match kind.as_str() {
-        "event_count" => Detector::EventCount { threshold: threshold?, timespan: timespan? },
+    let counted = counted(block, fields, used, diagnostics);
+    // With a mistake among them there are no rules in the end; this one lives on to be checked.
+    let detector = match (counted, threshold, timespan) {
+        (Some(Counted::Events), Some(threshold), Some(timespan)) => Detector::EventCount { threshold, timespan },
+        (Some(Counted::Values(field)), Some(threshold), Some(timespan)) => {
+            Detector::ValueCount { field, threshold, timespan }
+        }
+        _ => Detector::Every,
+    };
+    let generate = match block.get("generate").map(|node| (&node.data, node.place)) {
+        None => false,
+        Some((Data::Bool(generate), _)) => *generate,
+        Some((_, place)) => {
+            diagnostics.error(Code::BadValue, place, "`generate` is `true` or `false`", None);
+            false
+        }
+    };
+    Correlation { rules, group_by, detector, generate }
+}
+
+/// What a correlation counts.
+enum Counted {
+    Events,
+    Values(FieldId),
+}
+
+fn counted(
+    block: &Node,
+    fields: &mut ProjectionBuilder,
+    used: &mut Vec<(String, Place)>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<Counted> {
+    let kind = block.get("type").and_then(Node::scalar_text).unwrap_or_default();
+    let place = block.key_place("type");
+    match kind.as_str() {
+        "event_count" => Some(Counted::Events),
         "value_count" => {
             let field = block.get("condition").and_then(|condition| condition.get("field"));
-            let Some(path) = field.and_then(Node::scalar_text) else {
+            let Some((path, at)) = field.and_then(|field| Some((field.scalar_text()?, field.place))) else {
                 let help = Some("say whose values to count: `condition: {field: kms.object, gte: 20}`".to_owned());
-                diagnostics.error(
-                    Code::MissingKey,
-                    block.key_place("condition"),
-                    "a value_count needs a `field`",
-                    help,
-                );
+                let place = block.key_place("condition");
+                diagnostics.error(Code::MissingKey, place, "a value_count needs a `field`", help);
                 return None;
             };
-            used.push((path.clone(), field.map_or(block.place, |field| field.place)));
-            Detector::ValueCount { field: fields.field(&path), threshold: threshold?, timespan: timespan? }
+            used.push((path.clone(), at));
+            Some(Counted::Values(fields.field(&path)))
+        }
+        "" => {
+            diagnostics.error(Code::MissingKey, place, "a correlation needs a `type`", None);
+            None
         }
         known if TYPES.contains(&known) => {
             let message = format!("correlation type `{known}` is not supported by this version");
-            diagnostics.error(Code::Unsupported, block.key_place("type"), message, None);
-            return None;
+            diagnostics.error(Code::Unsupported, place, message, None);
+            None
         }
         other => {
-            diagnostics.unknown(
-                Code::BadValue,
-                block.key_place("type"),
-                "correlation type",
-                other,
-                TYPES.iter().copied(),
-            );
-            return None;
+            diagnostics.unknown(Code::BadValue, place, "correlation type", other, TYPES.iter().copied());
+            None
         }
-    };
-    let generate = matches!(block.get("generate").map(|node| &node.data), Some(Data::Bool(true)));
-    Some(Correlation { rules, group_by, detector, generate })
+    }
 }
 
 fn timespan(block: &Node, text: Option<String>, diagnostics: &mut Diagnostics<'_>) -> Option<Span> {
@@ -135,8 +155,9 @@ fn threshold(block: &Node, diagnostics: &mut Diagnostics<'_>) -> Option<u64> {
         };
         match (key.text.as_str(), number) {
             ("field", _) => {}
-            ("gte", Some(number)) => least = Some(number),
-            ("gt", Some(number)) => least = Some(number.saturating_add(1)),
+            // Of two, the stricter decides.
+            ("gte", Some(number)) => least = least.max(Some(number)),
+            ("gt", Some(number)) => least = least.max(Some(number.saturating_add(1))),
             ("gte" | "gt", None) => diagnostics.error(Code::BadValue, value.place, "not a whole number", None),
             ("lt" | "lte" | "eq" | "neq", _) => {
                 let help = Some("use `gte` or `gt`".to_owned());

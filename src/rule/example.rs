@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::diagnostic::{Code, Diagnostics};
+use super::diagnostic::{Code, Diagnostics, nearest};
 use super::locate::{Node, Place};
+use crate::keys::inventory::Inventory;
 use crate::time::{EventTime, Span};
 
 /// One example.
@@ -31,13 +32,18 @@ pub struct Examples {
     pub silent: Vec<Example>,
 }
 
-/// More records than any example needs.
+/// More records than the examples of any rule need.
 const MAX_RECORDS: usize = 10_000;
 
 impl Examples {
     /// Reads the `examples:` block.
     pub fn read(node: &Node, diagnostics: &mut Diagnostics<'_>) -> Self {
         let mut examples = Self::default();
+        let mut room = MAX_RECORDS;
+        if node.members().is_empty() {
+            let message = "`examples` is a map of `fires` and `silent`";
+            diagnostics.error(Code::BadValue, node.place, message, None);
+        }
         for (key, list) in node.members() {
             let into = match key.text.as_str() {
                 "fires" => &mut examples.fires,
@@ -48,8 +54,11 @@ impl Examples {
                 }
             };
             for item in list.items() {
-                match example(item) {
-                    Ok(example) => into.push(example),
+                match example(item, room) {
+                    Ok(example) => {
+                        room = room.saturating_sub(example.records.len());
+                        into.push(example);
+                    }
                     Err(reason) => diagnostics.error(Code::BadValue, item.place, reason, None),
                 }
             }
@@ -58,32 +67,50 @@ impl Examples {
     }
 }
 
-fn example(node: &Node) -> Result<Example, String> {
-    let keys = node.get("keys").map(|keys| keys.to_json().to_string());
+fn example(node: &Node, room: usize) -> Result<Example, String> {
     let records = if node.get("keys").is_some() || node.get("records").is_some() {
+        only(node.members().iter().map(|(key, _)| key.text.as_str()), &["keys", "records"])?;
         node.get("records").ok_or("an example with `keys` needs `records`")?
     } else {
         node
     };
+    let keys = node.get("keys").map(|keys| keys.to_json().to_string());
+    if let Some(keys) = &keys {
+        Inventory::parse("keys", keys).map_err(|error| format!("the example's `keys` are no inventory: {error}"))?;
+    }
     let mut expanded = Vec::new();
     for item in records.items() {
-        expand(&item.to_json(), &mut expanded)?;
+        expand(&item.to_json(), room, &mut expanded)?;
     }
     let records = expanded.into_iter().enumerate().map(|(index, record)| complete(record, index).to_string()).collect();
     Ok(Example { place: node.place, keys, records })
 }
 
-fn expand(value: &Value, out: &mut Vec<Map<String, Value>>) -> Result<(), String> {
-    let Some(repeat) = value.get("repeat") else {
-        let record = value.as_object().ok_or("an example is a partial record, or a list of them")?;
-        out.push(record.clone());
+/// Whether all keys are among those that mean something here.
+fn only<'k>(mut keys: impl Iterator<Item = &'k str>, known: &[&str]) -> Result<(), String> {
+    let Some(odd) = keys.find(|key| !known.contains(key)) else { return Ok(()) };
+    let near = nearest(odd, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+    Err(format!("`{odd}` means nothing here{}", near.unwrap_or_default()))
+}
+
+fn expand(value: &Value, room: usize, out: &mut Vec<Map<String, Value>>) -> Result<(), String> {
+    let members = value.as_object().ok_or("an example is a partial record, or a list of them")?;
+    let room = room.saturating_sub(out.len());
+    let too_many = || format!("the examples of a rule have more than {MAX_RECORDS} records");
+    let Some(repeat) = members.get("repeat") else {
+        if room == 0 {
+            return Err(too_many());
+        }
+        out.push(members.clone());
         return Ok(());
     };
+    only(members.keys().map(String::as_str), &["repeat"])?;
+    let repeat = repeat.as_object().ok_or("`repeat` is a map")?;
+    only(repeat.keys().map(String::as_str), &["count", "every", "vary", "record"])?;
     let count = repeat.get("count").and_then(Value::as_u64).ok_or("`repeat` needs a `count`")?;
-    let count = usize::try_from(count).ok().filter(|count| out.len() + count <= MAX_RECORDS);
-    let count = count.ok_or_else(|| format!("an example of more than {MAX_RECORDS} records"))?;
+    let count = usize::try_from(count).ok().filter(|count| *count <= room).ok_or_else(too_many)?;
     let record = repeat.get("record").and_then(Value::as_object).ok_or("`repeat` needs a `record`")?;
-    let every = repeat.get("every").and_then(Value::as_str).map_or(Some(Span::from_secs(1)), Span::parse);
+    let every = repeat.get("every").map_or(Some(Span::from_secs(1)), |every| every.as_str().and_then(Span::parse));
     let every = every.ok_or("`every` is not a span of time like 1s")?;
     let vary: BTreeMap<String, Value> = repeat
         .get("vary")
@@ -97,7 +124,8 @@ fn expand(value: &Value, out: &mut Vec<Map<String, Value>>) -> Result<(), String
         let after = Span::from_millis(every.as_millis().saturating_mul(index as u64));
         one.insert("eventTime".to_owned(), (start + after).to_string().into());
         for (path, template) in &vary {
-            let text = template.as_str().unwrap_or_default().replace("{i}", &index.to_string());
+            let template = template.as_str().ok_or("`vary` gives each path a text with `{i}` in it")?;
+            let text = template.replace("{i}", &index.to_string());
             set(&mut one, path, text.into())?;
         }
         out.push(one);
@@ -182,5 +210,30 @@ mod tests {
         let (_, mistakes) = read("fires:\n  - {repeat: {record: {}}}\n  - 7\nsilnet: []\n");
         assert_eq!(mistakes.len(), 3, "{mistakes:?}");
         assert!(mistakes[0].starts_with("r.yml:2:5: ") && mistakes[2].contains("did you mean `silent`?"));
+    }
+
+    #[test]
+    fn what_means_nothing_is_told_of() {
+        for (yaml, expected) in [
+            (
+                "fires: [{repeat: {count: 2, evry: 1s, record: {a: b}}}]",
+                "`evry` means nothing here; did you mean `every`?",
+            ),
+            ("fires: [{repeat: {count: 2, every: 5, record: {a: b}}}]", "`every` is not a span"),
+            ("fires: [{repeat: {count: 2, vary: {a: 5}, record: {a: b}}}]", "`vary` gives each path a text"),
+            ("fires: [{repeat: {count: 2, record: {a: b}}, eventName: X}]", "`eventName` means nothing here"),
+            ("fires: [{repeat: {count: 10001, record: {a: b}}}]", "more than 10000 records"),
+            (
+                "fires: [{repeat: {count: 9000, record: {a: b}}}, {repeat: {count: 9000, record: {a: b}}}]",
+                "more than 10000",
+            ),
+            ("fires: [{keys: {domain: []}, records: [{a: b}]}]", "`keys` are no inventory"),
+            ("fires: [{keys: {}, record: [{a: b}]}]", "`record` means nothing here; did you mean `records`?"),
+            ("fires: [x]", "a partial record"),
+            ("[fires]", "a map of `fires` and `silent`"),
+        ] {
+            let mistakes = read(yaml).1.join("\n");
+            assert!(mistakes.contains(expected), "{yaml}: {mistakes}");
+        }
     }
 }

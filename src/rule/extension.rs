@@ -2,7 +2,7 @@
 
 use super::diagnostic::{Code, Diagnostics};
 use super::example::Examples;
-use super::locate::Node;
+use super::locate::{Node, Place};
 use super::template;
 use super::{Rule, Template};
 use crate::event::field::{FieldId, ProjectionBuilder};
@@ -36,7 +36,7 @@ impl Extension {
     pub fn read(
         block: Option<&Node>,
         fields: &mut ProjectionBuilder,
-        used: &mut Vec<(String, super::locate::Place)>,
+        used: &mut Vec<(String, Place)>,
         diagnostics: &mut Diagnostics<'_>,
     ) -> Self {
         let mut read = Self {
@@ -48,9 +48,17 @@ impl Extension {
             controls: Vec::new(),
             examples: Examples::default(),
         };
+        if let Some(block) = block.filter(|block| block.members().is_empty()) {
+            diagnostics.error(
+                Code::BadValue,
+                block.place,
+                "`kmswatch` is a map",
+                Some(format!("of {}", KEYS.join(", "))),
+            );
+        }
         for (key, value) in block.map(Node::members).unwrap_or_default() {
             match key.text.as_str() {
-                "group-by" => read.group_by = Some(field_list(value, fields, used)),
+                "group-by" => read.group_by = Some(field_list(value, fields, used, diagnostics)),
                 "quiet" => read.quiet = span(value, diagnostics).unwrap_or(read.quiet),
                 "lateness" => read.lateness = span(value, diagnostics).unwrap_or(read.lateness),
                 "summary" => read.summary = one_template(value, fields, used, diagnostics),
@@ -58,7 +66,9 @@ impl Extension {
                     read.respond =
                         value.items().iter().filter_map(|item| one_template(item, fields, used, diagnostics)).collect();
                 }
-                "controls" => read.controls = value.items().iter().filter_map(Node::scalar_text).collect(),
+                "controls" => {
+                    read.controls = texts(value, "a control", diagnostics).into_iter().map(|(text, _)| text).collect();
+                }
                 "examples" => read.examples = Examples::read(value, diagnostics),
                 later if LATER.contains(&later) => {
                     let help = Some("leave it out; the rule works without it".to_owned());
@@ -76,20 +86,28 @@ impl Extension {
     }
 }
 
+/// The texts of a list, or of the one that stands for a list; anything else in it is a mistake.
+pub fn texts(node: &Node, what: &str, diagnostics: &mut Diagnostics<'_>) -> Vec<(String, Place)> {
+    let mut texts = Vec::new();
+    for item in node.items() {
+        match item.scalar_text() {
+            Some(text) => texts.push((text, item.place)),
+            None => diagnostics.error(Code::BadValue, item.place, format!("{what} was expected"), None),
+        }
+    }
+    texts
+}
+
 /// A list of field names, added to the projection.
 pub fn field_list(
     node: &Node,
     fields: &mut ProjectionBuilder,
-    used: &mut Vec<(String, super::locate::Place)>,
+    used: &mut Vec<(String, Place)>,
+    diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<(String, FieldId)> {
-    let named = node.items().iter().filter_map(|item| Some((item.scalar_text()?, item.place)));
-    named
-        .map(|(path, place)| {
-            used.push((path.clone(), place));
-            let id = fields.field(&path);
-            (path, id)
-        })
-        .collect()
+    let named = texts(node, "the name of a field", diagnostics);
+    used.extend(named.iter().cloned());
+    named.into_iter().map(|(path, _)| (path.clone(), fields.field(&path))).collect()
 }
 
 fn span(node: &Node, diagnostics: &mut Diagnostics<'_>) -> Option<Span> {
@@ -105,10 +123,13 @@ fn span(node: &Node, diagnostics: &mut Diagnostics<'_>) -> Option<Span> {
 fn one_template(
     node: &Node,
     fields: &mut ProjectionBuilder,
-    used: &mut Vec<(String, super::locate::Place)>,
+    used: &mut Vec<(String, Place)>,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Option<Template> {
-    let text = node.scalar_text().unwrap_or_default();
+    let Some(text) = node.scalar_text() else {
+        diagnostics.error(Code::BadTemplate, node.place, "a line of text was expected", None);
+        return None;
+    };
     match template::parse(&text, fields) {
         Ok(template) => {
             used.extend(template.fields().map(|(path, _)| (path.to_owned(), node.place)));

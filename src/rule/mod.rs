@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod compile;
+pub mod condition;
 pub mod correlation;
 pub mod detection;
 pub mod diagnostic;
@@ -13,6 +14,7 @@ pub mod example;
 pub mod extension;
 pub mod index;
 pub mod locate;
+pub mod modifiers;
 pub mod pack;
 pub mod pattern;
 pub mod predicate;
@@ -27,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use compile::Compiled;
 use example::Examples;
 use index::Index;
-use predicate::Predicate;
+use predicate::{Predicate, Searchable};
 
 use crate::event::field::{FieldId, Fields, Projection, core};
 use crate::time::Span;
@@ -229,8 +231,9 @@ impl RuleSet {
         let text = |id| fields.text(id).unwrap_or_default();
         let mut candidates = Vec::new();
         self.index.candidates(text(core::EVENT_SOURCE), text(core::EVENT_NAME), &mut candidates);
+        let raw = Searchable::new(raw);
         for candidate in candidates {
-            if self.predicates.get(candidate).is_some_and(|predicate| predicate.holds(fields, raw)) {
+            if self.predicates.get(candidate).is_some_and(|predicate| predicate.holds(fields, &raw)) {
                 out.extend(self.inputs.get(candidate).into_iter().flatten());
             }
         }

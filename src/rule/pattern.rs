@@ -68,11 +68,42 @@ impl Needle {
         }
     }
 
+    /// Both as bytes when these can be compared one by one without regard to case: nearly always,
+    /// for what AWS writes is ASCII. Beyond ASCII lower case may change the length.
+    fn as_ascii<'t>(&'t self, text: &'t str) -> Option<(&'t [u8], &'t [u8])> {
+        (!self.cased && self.text.is_ascii() && text.is_ascii()).then_some((self.text.as_bytes(), text.as_bytes()))
+    }
+
     fn equals(&self, text: &str) -> bool {
-        if !self.cased && self.text.is_ascii() && text.is_ascii() {
-            return self.text.eq_ignore_ascii_case(text);
+        match self.as_ascii(text) {
+            Some((needle, text)) => needle.eq_ignore_ascii_case(text),
+            None => self.fold(text) == self.text,
         }
-        self.fold(text) == self.text
+    }
+
+    fn starts(&self, text: &str) -> bool {
+        match self.as_ascii(text) {
+            Some((needle, text)) => text.get(..needle.len()).is_some_and(|head| head.eq_ignore_ascii_case(needle)),
+            None => self.fold(text).starts_with(&self.text),
+        }
+    }
+
+    fn ends(&self, text: &str) -> bool {
+        match self.as_ascii(text) {
+            Some((needle, text)) => {
+                let from = text.len().checked_sub(needle.len());
+                from.and_then(|from| text.get(from..)).is_some_and(|tail| tail.eq_ignore_ascii_case(needle))
+            }
+            None => self.fold(text).ends_with(&self.text),
+        }
+    }
+
+    fn is_within(&self, text: &str) -> bool {
+        match self.as_ascii(text) {
+            Some(([], _)) => true,
+            Some((needle, text)) => text.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle)),
+            None => self.fold(text).contains(&self.text),
+        }
     }
 }
 
@@ -91,9 +122,9 @@ impl ValueTest {
     pub fn passes_text(&self, text: &str) -> bool {
         match self {
             Self::Equals(needle) => needle.equals(text),
-            Self::Contains(needle) => needle.fold(text).contains(&needle.text),
-            Self::StartsWith(needle) => needle.fold(text).starts_with(&needle.text),
-            Self::EndsWith(needle) => needle.fold(text).ends_with(&needle.text),
+            Self::Contains(needle) => needle.is_within(text),
+            Self::StartsWith(needle) => needle.starts(text),
+            Self::EndsWith(needle) => needle.ends(text),
             Self::Regex(regex) => regex.is_match(text),
             Self::Cidr(network) => text.parse::<IpAddr>().is_ok_and(|address| network.contains(&address)),
             Self::Compare(how, wanted) => text.trim().parse::<f64>().is_ok_and(|given| match how {
@@ -127,7 +158,8 @@ pub fn compile(value: &Node, modifiers: &[Modifier]) -> Result<Vec<ValueTest>, P
         (Modifier::Lte, Comparison::Lte),
     ];
     if let Some((_, how)) = comparison.into_iter().find(|(modifier, _)| has(*modifier)) {
-        let number = text.parse().map_err(|_| (Code::BadValue, format!("'{text}' is not a number")))?;
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        let number = number.ok_or_else(|| (Code::BadValue, format!("'{text}' is not a number")))?;
         return Ok(vec![ValueTest::Compare(how, number)]);
     }
     if has(Modifier::Cidr) {
@@ -286,6 +318,11 @@ mod tests {
             (&[Contains, All], "k*y", "monkeys", "monks"),
             (&[StartsWith], "'arn:'", "ARN:x", "x arn:"),
             (&[EndsWith], "é", "caFÉ", "cafe"),
+            (&[EndsWith], "role/Pay", "arn:aws:iam::1:ROLE/pay", "y"),
+            (&[StartsWith], "longer than", "Longer Than that", "long"),
+            (&[Contains], "kelvin", "x \u{212a}elvin", "kelvi"),
+            (&[Contains, Cased], "Key", "monKeys", "monkeys"),
+            (&[StartsWith, Cased], "É", "Éa", "éa"),
             (&[], "'*'", "", "-"),
         ] {
             assert!(passes(modifiers, pattern, text(yes)), "{pattern} {yes}");
@@ -328,7 +365,9 @@ mod tests {
             |modifiers: &[Modifier], yaml: &str| compile(&documents(yaml).unwrap().remove(0), modifiers).unwrap_err().0;
         assert_eq!(error(&[Modifier::Re], "'a('"), Code::BadRegex);
         assert_eq!(error(&[Modifier::Cidr], "10.0.0.0/99"), Code::BadCidr);
-        assert_eq!(error(&[Modifier::Gt], "many"), Code::BadValue);
+        for number in ["many", "nan", "inf"] {
+            assert_eq!(error(&[Modifier::Gt], number), Code::BadValue);
+        }
         assert_eq!(error(&[], "{a: 1}"), Code::BadValue);
     }
 }

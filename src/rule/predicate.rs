@@ -2,6 +2,7 @@
 //!
 //! Invariant: a field that is absent passes no test but `null`, `exists: false` and `neq`.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -26,16 +27,35 @@ pub enum Predicate {
     AllOf(FieldId, Vec<ValueTest>),
     /// The field is there, or is not.
     Exists(FieldId, bool),
-    /// The two fields share a value.
+    /// The two fields share a value, upper or lower case.
     SameAs(FieldId, FieldId),
-    /// Some string anywhere in the record passes.
-    Keyword(ValueTest),
+    /// Some string anywhere in the record passes some test.
+    Keyword(Vec<ValueTest>),
+}
+
+/// A record's text for keyword search: opened when the first keyword asks for it, and once.
+#[derive(Debug)]
+pub struct Searchable<'r> {
+    raw: &'r str,
+    opened: OnceCell<Value>,
+}
+
+impl<'r> Searchable<'r> {
+    /// Over the record as it came.
+    #[must_use]
+    pub fn new(raw: &'r str) -> Self {
+        Self { raw, opened: OnceCell::new() }
+    }
+
+    fn record(&self) -> &Value {
+        self.opened.get_or_init(|| serde_json::from_str(self.raw).unwrap_or(Value::Null))
+    }
 }
 
 impl Predicate {
     /// Whether a record's fields, and its text for keywords, meet the condition.
     #[must_use]
-    pub fn holds(&self, fields: &Fields<'_>, raw: &str) -> bool {
+    pub fn holds(&self, fields: &Fields<'_>, raw: &Searchable<'_>) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.holds(fields, raw)),
             Self::Any(parts) => parts.iter().any(|part| part.holds(fields, raw)),
@@ -47,11 +67,11 @@ impl Predicate {
             Self::AllOf(field, tests) => tests.iter().all(|test| some_value_passes(fields, *field, test)),
             Self::Exists(field, wanted) => fields.is_present(*field) == *wanted,
             Self::SameAs(field, other) => {
-                let others: Vec<_> = fields.values(*other).iter().filter_map(FieldValue::to_text).collect();
-                fields.values(*field).iter().filter_map(FieldValue::to_text).any(|text| others.contains(&text))
+                let texts = |field| fields.values(field).iter().filter_map(FieldValue::to_text);
+                let others: Vec<_> = texts(*other).map(|text| text.to_lowercase()).collect();
+                texts(*field).any(|text| others.contains(&text.to_lowercase()))
             }
-            Self::Keyword(test) => serde_json::from_str::<Value>(raw)
-                .is_ok_and(|record| some_string(&record, &|text| test.passes_text(text))),
+            Self::Keyword(tests) => some_string(raw.record(), &|text| tests.iter().any(|test| test.passes_text(text))),
         }
     }
 
@@ -87,17 +107,6 @@ impl Predicate {
                 Some(BTreeSet::from(["kms.amazonaws.com".to_owned()]))
             }
             _ => None,
-        }
-    }
-
-    /// Whether some test in it searches the whole record.
-    #[must_use]
-    pub fn has_keyword(&self) -> bool {
-        match self {
-            Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => parts.iter().any(Self::has_keyword),
-            Self::Not(part) => part.has_keyword(),
-            Self::Keyword(_) => true,
-            _ => false,
         }
     }
 }

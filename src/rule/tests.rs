@@ -97,6 +97,46 @@ fn conditions_and_lists() {
 }
 
 #[test]
+fn values_are_what_is_written_and_absent_is_not_empty() {
+    let rule = |id: u8, detection: &str| {
+        format!(
+            "title: t{id}\nid: 11111111-2222-4333-8444-5555555555{id:02}\nlogsource: {{product: aws}}\ndetection: {detection}\n"
+        )
+    };
+    let all = [
+        rule(1, "{a: {recipientAccountId: 012345678901}, condition: a}"),
+        rule(2, "{a: {eventVersion: 1.10}, condition: a}"),
+        rule(3, "{a: {userIdentity.sessionContext|exists: true}, condition: a}"),
+        rule(4, "{a: {errorCode|exists: false}, condition: a}"),
+        rule(5, "{a: {awsRegion|fieldref|neq: [userAgent, vpcEndpointId]}, condition: a}"),
+        rule(6, "{a: {'|all': [needle, 'hay*k']}, condition: a}"),
+        rule(7, "{a: {requestParameters.keyId: null}, condition: a}"),
+    ];
+    let mut marked = all.map(|yaml| format!("\u{feff}{yaml}"));
+    marked[1] = marked[1].replace('\n', "\r\n");
+    let rules = compiled(&marked.iter().map(String::as_str).collect::<Vec<_>>());
+    let got = |rest| matching(&rules, "q.amazonaws.com", "X", rest).join(" ");
+    assert_eq!(got(r#","recipientAccountId":"012345678901","eventVersion":"1.10""#), "t1 t2 t4 t5 t7");
+    assert_eq!(got(r#","recipientAccountId":"12345678901","eventVersion":"1.1""#), "t4 t5 t7");
+    let session = r#","errorCode":null,"userIdentity":{"sessionContext":{"attributes":{}}}"#;
+    assert_eq!(got(session), "t3 t5 t7", "null is there");
+    assert_eq!(got(r#","errorCode":"E","awsRegion":"R","vpcEndpointId":"r""#), "t7");
+    assert_eq!(got(r#","errorCode":"E","awsRegion":"R","vpcEndpointId":"r","tags":["A NEEDLE","haystack"]"#), "t6 t7");
+}
+
+#[test]
+fn a_rule_without_our_block_has_defaults() {
+    let bare = GOOD.split("kmswatch:").next().unwrap();
+    let read = RuleSet::compile(&[text("sigma/r.yml", bare)]);
+    let codes: Vec<_> = read.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).collect();
+    assert_eq!(codes, ["no-examples"]);
+    let rule = &read.rules.unwrap().rules[0];
+    let grouped: Vec<_> = rule.group_by.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(grouped, ["kms.key_arn", "kms.principal"]);
+    assert_eq!((rule.quiet, rule.lateness), (Rule::DEFAULT_QUIET, Rule::DEFAULT_LATENESS));
+}
+
+#[test]
 fn correlations_count_and_filters_narrow() {
     let base = "title: denied\nid: 11111111-2222-4333-8444-000000000001\nname: denied\nlogsource: {product: aws}\ndetection: {a: {kms.outcome: denied, eventSource: kms.amazonaws.com}, condition: a}\n";
     let burst = "title: burst\nid: 11111111-2222-4333-8444-000000000002\nlevel: high\ncorrelation: {type: event_count, rules: [denied], group-by: [kms.principal], timespan: 5m, condition: {gt: 9}}\n";
@@ -255,7 +295,7 @@ proptest! {
         let mut candidates = Vec::new();
         index.candidates(source, name, &mut candidates);
         for (position, predicate) in predicates.iter().enumerate() {
-            if predicate.holds(&record.fields, &raw) {
+            if predicate.holds(&record.fields, &predicate::Searchable::new(&raw)) {
                 prop_assert!(candidates.contains(&position), "{predicate:?}");
                 prop_assert!(index.wants(source, name));
             }

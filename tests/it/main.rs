@@ -4,4 +4,5 @@
 
 mod layering;
 mod replay;
+mod rules;
 mod store;
