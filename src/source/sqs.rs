@@ -42,8 +42,25 @@ const BATCH: usize = 10;
 const CALLS_AT_ONCE: usize = 16;
 /// A message can be claimed for twelve hours from its first receive.
 const MAX_CLAIM: Duration = Duration::from_secs(12 * 3600 - 120);
-/// A parked message comes again soon, so that redrive takes it to the dead-letter queue.
-const PARKED_VISIBILITY_SECS: i32 = 1;
+/// Where a message goes that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Poison {
+    /// To a dead-letter queue, after a few receives.
+    Redriven,
+    /// Nowhere: it comes again for as long as the queue keeps it.
+    Stays,
+}
+
+impl Poison {
+    /// How long a parked message stays hidden: a moment, so that redrive takes it soon; longer where
+    /// it would only come again and again.
+    const fn hidden_secs(self) -> i32 {
+        match self {
+            Self::Redriven => 1,
+            Self::Stays => 900,
+        }
+    }
+}
 
 /// A message being worked on.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +77,7 @@ pub struct SqsSource {
     in_flight: Arc<DashMap<String, InFlight>>,
     extender: tokio::task::JoinHandle<()>,
     empty: std::sync::atomic::AtomicU32,
+    poison: std::sync::OnceLock<Poison>,
 }
 
 /// What the queue says of itself at the start.
@@ -77,7 +95,14 @@ impl SqsSource {
     pub fn new(client: Client, settings: SqsSettings) -> Self {
         let in_flight = Arc::new(DashMap::new());
         let extender = tokio::spawn(extend_claims(client.clone(), settings.clone(), in_flight.clone()));
-        Self { client, settings, in_flight, extender, empty: std::sync::atomic::AtomicU32::new(0) }
+        Self {
+            client,
+            settings,
+            in_flight,
+            extender,
+            empty: std::sync::atomic::AtomicU32::new(0),
+            poison: std::sync::OnceLock::new(),
+        }
     }
 
     /// Asks the queue about itself.
@@ -94,9 +119,11 @@ impl SqsSource {
             .await
             .map_err(|error| classify("GetQueueAttributes", error.code(), &DisplayErrorContext(&error)))?;
         let attribute = |name| got.attributes().and_then(|attributes| attributes.get(&name)).cloned();
+        let has_dead_letter_queue =
+            attribute(QueueAttributeName::RedrivePolicy).is_some_and(|policy| !policy.is_empty());
+        self.poison.get_or_init(|| if has_dead_letter_queue { Poison::Redriven } else { Poison::Stays });
         Ok(QueueCheck {
-            has_dead_letter_queue: attribute(QueueAttributeName::RedrivePolicy)
-                .is_some_and(|policy| !policy.is_empty()),
+            has_dead_letter_queue,
             waiting: attribute(QueueAttributeName::ApproximateNumberOfMessages)
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(0),
@@ -179,7 +206,7 @@ impl Source for SqsSource {
             .change_message_visibility()
             .queue_url(&self.settings.queue_url)
             .receipt_handle(&receipt.0)
-            .visibility_timeout(PARKED_VISIBILITY_SECS)
+            .visibility_timeout(self.poison.get().copied().unwrap_or(Poison::Redriven).hidden_secs())
             .send()
             .await
             .map(drop)
@@ -293,6 +320,11 @@ fn classify(call: &str, code: Option<&str>, detail: &dyn std::fmt::Display) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn poison_is_not_read_again_every_second_where_nothing_takes_it_away() {
+        assert!(Poison::Stays.hidden_secs() >= 600 && Poison::Redriven.hidden_secs() <= 5);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn calls_of_ten_run_side_by_side_and_every_answer_counts() {
