@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::redact::{Redaction, printable, shell_word};
 use super::{Alert, AlertKey, AlertRule, Expectation, Status};
 use crate::engine::Transition;
-use crate::engine::group::dedup_key;
+use crate::engine::chain::dedup_key;
 use crate::engine::incident::{Change, Evidence};
 use crate::rule::{Rule, TemplatePart};
 
@@ -20,10 +20,11 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
     let (status, merged_into) = match &transition.change {
         Change::Opened => (Status::Open, None),
         Change::Updated => (Status::Updated, None),
+        Change::Escalated => (Status::Escalated, None),
         Change::Ended => (Status::Resolved, None),
         Change::Merged(into) => (Status::Resolved, Some(into.clone())),
     };
-    let paths = rule.group_by.iter().map(|(path, _)| path.clone());
+    let paths = rule.group_by.iter().cloned();
     let values: BTreeMap<String, String> =
         paths.zip(transition.group.0.iter().map(|value| value.to_string())).collect();
     let details = evidence.samples.first().map(|(_, _, sample)| &sample.details);
@@ -59,7 +60,8 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
             controls: rule.meta.controls.clone(),
             hash: rule.meta.hash.clone(),
         },
-        level: rule.level,
+        level: incident.level.map_or(rule.level, |level| level.max(rule.level)),
+        note: incident.note.as_deref().map(printable),
         summary: rule.summary.render(count, |path| value(path).map(|text| printable(&text))),
         group: values.iter().map(|(path, text)| (path.clone(), printable(&redaction.field(path, text)))).collect(),
         count,

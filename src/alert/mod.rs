@@ -112,6 +112,9 @@ pub struct Alert {
     pub level: Level,
     /// One sentence: who did what to which key.
     pub summary: String,
+    /// What there is to say beside the count: days left, what is usual.
+    #[serde(default)]
+    pub note: Option<String>,
     /// What makes it one incident: field path and value.
     pub group: BTreeMap<String, String>,
     /// Distinct event IDs in evidence.

@@ -27,6 +27,7 @@ pub(crate) fn sample() -> Alert {
             hash: "h".into(),
         },
         level: Level::High,
+        note: None,
         summary: "somebody disabled alias/vault".into(),
         group: BTreeMap::from([("kms.key_arn".into(), key.arn.clone())]),
         count: 2,

@@ -43,6 +43,7 @@ pub fn render(alert: &Alert) -> String {
         let verdict = if alert.expected.verdict == Some(false) { "NOT EXPECTED" } else { "expected" };
         line("use", format!("{verdict}: {reason}"));
     }
+    line("note", alert.note.clone().unwrap_or_default());
     line("controls", alert.rule.controls.join(", "));
     if alert.late {
         line("note", "some records came late: the count is a lower bound".to_owned());

@@ -1,111 +1,49 @@
-//! The state of one (rule, group): which matches qualify, and the incidents that they form.
+//! The state of one (rule, group): its matches, what it remembers of those that are gone, and the
+//! incidents that they form.
 //!
-//! A match at time `t` qualifies when the window `[t - timespan, t]` holds enough; all matches of
-//! one instant share one bucket and one verdict, since their order is not known. Qualification only
-//! ever goes from no to yes, so that a late or repeated record can extend or join incidents but
-//! never takes one back. With `quiet >= timespan` (rules are compiled that way) each match is
-//! evidence of at most one incident.
+//! A match at time `t` qualifies when the window that ends at `t` passes; all matches of one
+//! instant share one bucket and one verdict. A verdict only ever goes from no to yes: what a later
+//! record could undo is judged when no record that is not late can come any more. With a `quiet`
+//! of at least the window each match is evidence of at most one incident.
+//!
+//! [`super::chain`] forms incidents of qualifying matches, [`super::cases`] those that are closed by
+//! what undoes them, [`super::settle`] ends and judges as the watermark passes.
 //!
 //! Invariant: the incidents are a function of the set of matches inserted and not yet expired.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::incident::{Change, Evidence, Incident, MAX_SAMPLES, Snapshot};
-use super::matched::{Facts, GroupKey, Match, Sample};
+use super::bucket::{Bucket, BucketHead, Entry, SharedFacts};
+use super::detector::absence::Run;
+use super::detector::window::{passes, steps_of};
+use super::detector::{Memory, rate};
+use super::incident::{Change, Incident, MAX_SAMPLES, Snapshot};
+use super::matched::{GroupKey, Match, Sample};
+use super::shape::{Shape, cell_of, cell_start};
 use super::watermark::Lane;
 use crate::event::EventId;
+use crate::rule::detector::{NewTerms, Rate, Test};
 use crate::rule::{Detector, Rule};
-use crate::time::{EventTime, Span};
+use crate::time::EventTime;
 
-/// One match as kept in its bucket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// For the alert.
-    pub facts: Arc<Facts>,
-}
-
-/// Facts are mostly the same within a group, so equal ones are kept once.
-#[derive(Clone, Debug, Default)]
-struct SharedFacts(BTreeSet<Arc<Facts>>);
-
-impl SharedFacts {
-    const MAX: usize = 1024;
-
-    fn share(&mut self, facts: &Facts) -> Arc<Facts> {
-        if let Some(known) = self.0.get(facts) {
-            return known.clone();
-        }
-        if self.0.len() >= Self::MAX {
-            self.0.clear();
-        }
-        let shared = Arc::new(facts.clone());
-        self.0.insert(shared.clone());
-        shared
-    }
-}
-
-/// All matches of one instant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bucket {
-    /// By event ID.
-    pub entries: BTreeMap<EventId, Entry>,
-    /// What is known beside the entries.
-    pub head: BucketHead,
-}
-
-/// What is stored of a bucket beside its entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BucketHead {
-    /// Matches beyond the group's cap: counted, not known by id.
-    pub overflow: u64,
-    /// Distinct values, those of `overflow` included.
-    pub values: BTreeSet<Arc<str>>,
-    /// The window that ends here holds enough.
-    pub qualifies: bool,
-    /// Evidence of an incident.
-    pub covered: bool,
-    /// Came after the allowed lateness.
-    pub late: bool,
-    /// Kept until the watermark passes this; stored as a span over the bucket's own time.
-    pub keep_for: Span,
-}
-
-impl Bucket {
-    fn len(&self) -> u64 {
-        self.entries.len() as u64 + self.head.overflow
-    }
-}
-
-/// The windows of a rule, read once.
+/// What the group is told of the world beside the match.
 #[derive(Clone, Copy, Debug)]
-struct Params {
-    timespan: Span,
-    quiet: Span,
-    lateness: Span,
+pub struct Around {
+    /// How far the match's lane had come.
+    pub watermark: EventTime,
+    /// Written into what opens.
+    pub now: EventTime,
+    /// Of new terms: when the scope was first seen.
+    pub scope_first: EventTime,
+    /// Matches kept by id; more are counted.
+    pub max_entries: usize,
 }
 
-impl Params {
-    fn of(rule: &Rule) -> Self {
-        let timespan = match rule.detector {
-            Detector::Every => Span::ZERO,
-            Detector::EventCount { timespan, .. } | Detector::ValueCount { timespan, .. } => timespan,
-        };
-        Self { timespan, quiet: rule.quiet.max(timespan), lateness: rule.lateness }
-    }
-
-    /// How long a match may still matter to a record that is not late.
-    fn horizon(&self) -> Span {
-        self.timespan + self.quiet + self.lateness
-    }
-}
-
-/// What an insertion did.
+/// What an insertion, or the watermark, did.
 #[derive(Debug, Default)]
-pub struct Inserted {
-    /// The event ID was there already.
+pub struct Outcome {
+    /// The event ID was there already and said nothing new.
     pub duplicate: bool,
     /// Later than the allowed lateness.
     pub late: bool,
@@ -117,6 +55,10 @@ pub struct Inserted {
     pub stored: bool,
     /// Whether its record is kept for alerts.
     pub sampled: bool,
+    /// Matches that qualify now and did not before.
+    pub passed: Vec<(EventTime, EventId)>,
+    /// Buckets that are gone.
+    pub dropped: Vec<(EventTime, Bucket)>,
 }
 
 /// The state of one (rule, group).
@@ -126,7 +68,7 @@ pub struct Group {
     pub key: GroupKey,
     /// Matches by time.
     pub buckets: BTreeMap<EventTime, Bucket>,
-    /// Open incidents, by start.
+    /// Incidents that are open or were closed lately, by start.
     pub incidents: Vec<Incident>,
     /// The lanes that its matches came through.
     pub lanes: BTreeSet<Lane>,
@@ -136,14 +78,20 @@ pub struct Group {
     pub last: EventTime,
     /// Records kept for alerts, by time and id.
     pub samples: BTreeMap<(EventTime, EventId), Arc<Sample>>,
-    entries: usize,
+    /// What it remembers of matches that are gone.
+    pub memory: Memory,
+    /// Buckets without a verdict, of a rule whose verdicts wait.
+    pub(super) unjudged: BTreeSet<EventTime>,
+    /// Steps that ever matched, as bits; never less than the buckets say.
+    steps: u64,
+    pub(super) entries: usize,
     facts: SharedFacts,
 }
 
 impl Group {
     /// An empty group.
     #[must_use]
-    pub fn new(key: GroupKey) -> Self {
+    pub fn new(key: GroupKey, memory: Memory) -> Self {
         Self {
             key,
             buckets: BTreeMap::new(),
@@ -152,6 +100,9 @@ impl Group {
             saturated: false,
             last: EventTime::MIN,
             samples: BTreeMap::new(),
+            memory,
+            unjudged: BTreeSet::new(),
+            steps: 0,
             entries: 0,
             facts: SharedFacts::default(),
         }
@@ -167,76 +118,126 @@ impl Group {
     pub fn restore_entry(&mut self, time: EventTime, id: EventId, entry: Entry) {
         self.last = self.last.max(time);
         self.entries += 1;
-        let entry = Entry { facts: self.facts.share(&entry.facts) };
+        let entry = Entry { facts: self.facts.share(&entry.facts), number: entry.number };
         self.buckets.entry(time).or_default().entries.insert(id, entry);
     }
 
     /// Puts a stored bucket's head back.
-    pub fn restore_head(&mut self, time: EventTime, head: BucketHead) {
+    pub fn restore_head(&mut self, rule: &Rule, time: EventTime, head: BucketHead) {
         self.last = self.last.max(time);
-        self.buckets.entry(time).or_default().head = head;
+        if rule.detector.is_settled() && !head.judged {
+            self.unjudged.insert(time);
+        }
+        let bucket = self.buckets.entry(time).or_default();
+        bucket.head = head;
+        self.steps |= steps_of(bucket);
     }
 
-    /// Applies one match. `watermark` is that of its lane, `now` the time to write into what opens.
-    pub fn insert(
-        &mut self,
-        rule: &Rule,
-        matched: &Match,
-        watermark: EventTime,
-        now: EventTime,
-        max_entries: usize,
-    ) -> Inserted {
-        let params = Params::of(rule);
+    /// Applies one match.
+    pub fn insert(&mut self, rule: &Rule, matched: &Match, around: Around) -> Outcome {
+        let shape = Shape::of(rule);
         let time = matched.time;
-        let mut done = Inserted { late: time + params.horizon() < watermark, ..Inserted::default() };
-        if self.buckets.get(&time).is_some_and(|bucket| bucket.entries.contains_key(&matched.id)) {
-            return Inserted { duplicate: true, late: false, ..done };
-        }
-        self.last = self.last.max(time);
         self.lanes.insert(matched.lane.clone());
-        done.stored = self.store(matched, &params, done.late, watermark, max_entries);
+        let mut done = Outcome { late: self.is_late(rule, &shape, time, around.watermark), ..Outcome::default() };
+        self.last = self.last.max(time);
+        match &rule.detector {
+            Detector::Absence(absence) => {
+                self.note_presence(matched, absence);
+                done.changes = self.returned(rule, absence, time);
+                return done;
+            }
+            Detector::NewTerms(terms) if !self.is_new(terms, &shape, time) => {
+                self.note_term(&shape, time);
+                return done;
+            }
+            Detector::NewTerms(_) => self.note_term(&shape, time),
+            _ => {}
+        }
+        let known = self.buckets.get(&time).is_some_and(|bucket| bucket.entries.contains_key(&matched.id));
+        let heard = self.buckets.entry(time).or_default().hear(matched, around.max_entries);
+        if known && !heard {
+            return Outcome { duplicate: true, late: false, ..done };
+        }
         done.touched.insert(time);
-        done.sampled = self.wants_sample(time, &params) && self.keep_sample(matched);
-
-        let covered_before = self.buckets.get(&time).is_some_and(|bucket| bucket.head.covered);
-        if covered_before && let Some(incident) = self.incident_at(time, &params) {
-            incident.count += 1;
+        if !known {
+            self.add(rule, &shape, matched, around, &mut done);
         }
-        for at in self.newly_qualifying(rule, &params, time) {
-            done.touched.insert(at);
-            let open = self.incidents.len();
-            let merged = self.qualify(rule, &params, at, matched, now);
-            // Whatever the few earliest were, the record that opened an incident is shown with it.
-            done.sampled |= self.incidents.len() > open && self.keep_sample(matched);
-            done.changes.extend(merged);
-            done.touched.extend(self.cover(&params, at));
-        }
-        self.cover_newcomer(&params, time);
-        done.changes.extend(self.announce(&params, time));
+        self.steps |= self.buckets.get(&time).map_or(0, steps_of);
+        self.judge(rule, &shape, matched, around, known, heard, &mut done);
         done
     }
 
-    /// Adds the match to its bucket; over the cap it is only counted. Whether it was kept by id.
-    fn store(
+    fn is_late(&self, rule: &Rule, shape: &Shape, time: EventTime, watermark: EventTime) -> bool {
+        // What counts as new depends on all lanes of the term together.
+        let reached = if matches!(rule.detector, Detector::NewTerms(_)) { watermark.max(self.last) } else { watermark };
+        time + shape.late_after < reached
+    }
+
+    /// Adds a match that is not known yet to its bucket, and to the incident that it is evidence of.
+    fn add(&mut self, rule: &Rule, shape: &Shape, matched: &Match, around: Around, done: &mut Outcome) {
+        let time = matched.time;
+        done.stored = self.store(matched, shape, done.late, around);
+        done.sampled = self.wants_sample(time, shape) && self.keep_sample(matched);
+        if let (Memory::Rate(history), Detector::Rate(rate)) = (&mut self.memory, &rule.detector) {
+            history.note(cell_of(time, rate.every));
+        }
+        let (covered, qualifies) =
+            self.buckets.get(&time).map_or((false, false), |bucket| (bucket.head.covered, bucket.head.qualifies));
+        if covered && let Some(incident) = self.incident_at(time, shape) {
+            incident.count += 1;
+        }
+        if qualifies {
+            done.passed.push((time, matched.id.clone()));
+        }
+    }
+
+    /// Gives the verdicts that the match changes.
+    #[allow(clippy::too_many_arguments, reason = "what was found on the way is not worth a type")]
+    fn judge(
         &mut self,
+        rule: &Rule,
+        shape: &Shape,
         matched: &Match,
-        params: &Params,
-        late: bool,
-        watermark: EventTime,
-        max_entries: usize,
-    ) -> bool {
-        let keep = self.entries < max_entries;
+        around: Around,
+        known: bool,
+        heard: bool,
+        done: &mut Outcome,
+    ) {
+        let time = matched.time;
+        if let Detector::Case(case) = &rule.detector {
+            self.follow_cases(rule, shape, case, around.now, done);
+            return;
+        }
+        if shape.settled {
+            if let Some(bucket) = self.buckets.get_mut(&time) {
+                bucket.head.judged = false;
+            }
+            self.unjudged.insert(time);
+            self.cover_newcomer(shape, time);
+            return;
+        }
+        // The same thing said once more in the same instant changes no verdict of most kinds.
+        let first = self.buckets.get(&time).is_some_and(|bucket| bucket.len() == 1);
+        if heard || first || counts_records(&rule.detector) {
+            for at in self.newly_qualifying(rule, shape, time, around.scope_first) {
+                self.pass(rule, shape, at, matched, around.now, done);
+            }
+        }
+        if !known {
+            self.cover_newcomer(shape, time);
+        }
+        done.changes.extend(self.announce(shape, time));
+    }
+
+    /// Adds the match to its bucket; over the cap it is only counted. Whether it was kept by id.
+    fn store(&mut self, matched: &Match, shape: &Shape, late: bool, around: Around) -> bool {
+        let keep = self.entries < around.max_entries;
         let bucket = self.buckets.entry(matched.time).or_default();
-        let keep_for = if late { (watermark - matched.time) + params.horizon() } else { params.horizon() };
+        let keep_for = if late { (around.watermark - matched.time) + shape.horizon } else { shape.horizon };
         bucket.head.keep_for = bucket.head.keep_for.max(keep_for);
         bucket.head.late |= late;
-        if let Some(value) = &matched.value
-            && bucket.head.values.len() < max_entries
-        {
-            bucket.head.values.insert(value.clone());
-        }
         if keep {
-            let entry = Entry { facts: self.facts.share(&matched.facts) };
+            let entry = Entry { facts: self.facts.share(&matched.facts), number: matched.number };
             bucket.entries.insert(matched.id.clone(), entry);
             self.entries += 1;
         } else {
@@ -247,240 +248,136 @@ impl Group {
     }
 
     /// A few samples suffice for each stretch of time that may become one incident.
-    fn wants_sample(&self, time: EventTime, params: &Params) -> bool {
-        let since = time.saturating_sub(params.timespan + params.quiet);
+    fn wants_sample(&self, time: EventTime, shape: &Shape) -> bool {
+        let since = time.saturating_sub(shape.length() + shape.quiet);
         self.samples.range((since, EventId::least())..).take_while(|((at, _), _)| *at <= time).take(MAX_SAMPLES).count()
             < MAX_SAMPLES
     }
 
-    fn keep_sample(&mut self, matched: &Match) -> bool {
+    pub(super) fn keep_sample(&mut self, matched: &Match) -> bool {
         let Some(sample) = &matched.sample else { return false };
         self.samples.insert((matched.time, matched.id.clone()), sample.clone()).is_none()
     }
 
-    /// The incident whose evidence a covered bucket at `time` is.
-    fn incident_at(&mut self, time: EventTime, params: &Params) -> Option<&mut Incident> {
-        self.incidents
-            .iter_mut()
-            .find(|incident| incident.start.saturating_sub(params.timespan) <= time && time <= incident.end)
-    }
-
     /// Buckets that a match at `time` made qualify, in order of time.
-    fn newly_qualifying(&self, rule: &Rule, params: &Params, time: EventTime) -> Vec<EventTime> {
+    fn newly_qualifying(&self, rule: &Rule, shape: &Shape, time: EventTime, scope_first: EventTime) -> Vec<EventTime> {
         self.buckets
-            .range(time..=time + params.timespan)
-            .filter(|(at, bucket)| !bucket.head.qualifies && self.holds_enough(&rule.detector, params, **at))
+            .range(time..=shape.last_window(time))
+            .filter(|(at, bucket)| !bucket.head.qualifies && self.passes(rule, shape, **at, scope_first))
             .map(|(at, _)| *at)
             .collect()
     }
 
-    fn holds_enough(&self, detector: &Detector, params: &Params, end: EventTime) -> bool {
-        let mut window = self.buckets.range(end.saturating_sub(params.timespan)..=end).rev();
-        match detector {
+    /// Whether the window that ends at `end` passes.
+    pub(super) fn passes(&self, rule: &Rule, shape: &Shape, end: EventTime, scope_first: EventTime) -> bool {
+        let window = || self.buckets.range(shape.window_start(end)..=end).map(|(_, bucket)| bucket);
+        match &rule.detector {
             Detector::Every => true,
-            Detector::EventCount { threshold, .. } => {
-                let mut sum = 0_u64;
-                window.any(|(_, bucket)| {
-                    sum += bucket.len();
-                    sum >= *threshold
-                })
+            Detector::Window { test, .. } => self.may_pass(test) && passes(test, window()),
+            // What is kept by id was new when it came.
+            Detector::NewTerms(terms) => scope_first + terms.learn <= end,
+            Detector::Rate(rate) => {
+                let cell = cell_of(end, rate.every);
+                let count: u64 = window().map(Bucket::len).sum();
+                let limit = self.usual(rate, cell).and_then(|usual| usual.spike(rate));
+                #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+                limit.is_some_and(|limit| count as f64 >= limit)
             }
-            Detector::ValueCount { threshold, .. } => {
-                let mut distinct = BTreeSet::new();
-                window.any(|(_, bucket)| {
-                    distinct.extend(bucket.head.values.iter());
-                    distinct.len() as u64 >= *threshold
-                })
-            }
+            Detector::Absence(_) | Detector::Case(_) => false,
         }
     }
 
-    /// Makes the bucket at `at` part of an incident: opens, extends or joins. Tells of joins.
-    fn qualify(
-        &mut self,
-        rule: &Rule,
-        params: &Params,
-        at: EventTime,
-        opener: &Match,
-        now: EventTime,
-    ) -> Vec<(Change, Snapshot)> {
-        let keep_for = self.buckets.get_mut(&at).map_or(Span::ZERO, |bucket| {
-            bucket.head.qualifies = true;
-            bucket.head.keep_for
+    /// Whether all steps were ever seen, without which no window need be looked at.
+    fn may_pass(&self, test: &Test) -> bool {
+        match test {
+            Test::Ordered { rules, .. } => {
+                let all = u32::try_from(rules.len()).ok().and_then(|steps| 1_u64.checked_shl(steps));
+                let all = all.map_or(u64::MAX, |bit| bit - 1);
+                self.steps & all == all
+            }
+            Test::Temporal { present, .. } if present.is_positive() => present.holds(self.steps),
+            _ => true,
+        }
+    }
+
+    /// What is usual for a cell.
+    pub(super) fn usual(&self, rate: &Rate, cell: i64) -> Option<rate::Usual> {
+        let Memory::Rate(history) = &self.memory else { return None };
+        history.usual(cell, rate, |earlier| self.count_in(rate, earlier))
+    }
+
+    /// Matches in a cell that is not over.
+    pub(super) fn count_in(&self, rate: &Rate, cell: i64) -> u64 {
+        let (from, to) = (cell_start(cell, rate.every), cell_start(cell.saturating_add(1), rate.every));
+        self.buckets.range(from..to).map(|(_, bucket)| bucket.len()).sum()
+    }
+
+    fn is_new(&self, terms: &NewTerms, shape: &Shape, time: EventTime) -> bool {
+        let Memory::Terms(seen) = &self.memory else { return true };
+        !seen.within(time.saturating_sub(terms.history), time.saturating_sub(shape.quiet))
+    }
+
+    fn note_term(&mut self, shape: &Shape, time: EventTime) {
+        if let Memory::Terms(seen) = &mut self.memory {
+            seen.note(time, shape.quiet);
+        }
+    }
+
+    fn note_presence(&mut self, matched: &Match, absence: &crate::rule::detector::Absence) {
+        let Memory::Presence(presence) = &mut self.memory else { return };
+        let bare = |sample: &Arc<Sample>| Arc::new(Sample { raw: "".into(), details: sample.details.clone() });
+        presence.note(matched.time, absence.after, || Run {
+            end: matched.time,
+            last: matched.id.clone(),
+            facts: matched.facts.clone(),
+            sample: matched.sample.as_ref().map(bare),
         });
-        let keep_until = (at + keep_for).saturating_sub(params.timespan);
-        let near = |incident: &Incident| incident.start <= at + params.quiet && at <= incident.end + params.quiet;
-        let (mut joined, apart): (Vec<_>, Vec<_>) = std::mem::take(&mut self.incidents).into_iter().partition(near);
-        self.incidents = apart;
-        // The incident that was opened first keeps its id.
-        joined.sort_by(|a, b| (a.detected_at, a.start, &a.id).cmp(&(b.detected_at, b.start, &b.id)));
-        let mut joined = joined.into_iter();
-        let mut incident = joined.next().unwrap_or_else(|| Incident {
-            id: incident_id(&rule.meta.id, &self.key, &opener.id),
-            start: at,
-            end: at,
-            count: 0,
-            detected_at: now,
-            announced: 0,
-            keep_until,
-            settled: Evidence::default(),
-        });
-        incident.start = incident.start.min(at);
-        incident.end = incident.end.max(at);
-        incident.keep_until = incident.keep_until.max(keep_until);
-        let mut told = Vec::new();
-        for other in joined {
-            let snapshot = self.snapshot(&other, params);
-            told.push((Change::Merged(incident.id.clone()), snapshot));
-            incident.start = incident.start.min(other.start);
-            incident.end = incident.end.max(other.end);
-            incident.count += other.count;
-            incident.keep_until = incident.keep_until.max(other.keep_until);
-            incident.settled.absorb(other.settled);
-        }
-        let position = self.incidents.partition_point(|other| other.start < incident.start);
-        self.incidents.insert(position, incident);
-        told
     }
 
-    /// Marks the window of the qualifying bucket at `at` as evidence and counts what is new in it.
-    fn cover(&mut self, params: &Params, at: EventTime) -> Vec<EventTime> {
-        let mut added = 0;
-        let mut touched = Vec::new();
-        for (time, bucket) in self.buckets.range_mut(at.saturating_sub(params.timespan)..=at) {
-            if !bucket.head.covered {
-                bucket.head.covered = true;
-                added += bucket.len();
-                touched.push(*time);
+    /// The scope of a new term was seen earlier than was known: what was still being learnt may be
+    /// new now.
+    pub fn reconsider(&mut self, rule: &Rule, scope_first: EventTime, now: EventTime) -> Outcome {
+        let shape = Shape::of(rule);
+        let mut done = Outcome::default();
+        let waiting: Vec<_> =
+            self.buckets.iter().filter(|(_, bucket)| !bucket.head.qualifies).map(|(time, _)| *time).collect();
+        for at in waiting {
+            if self.passes(rule, &shape, at, scope_first)
+                && let Some(opener) = self.buckets.get(&at).and_then(|bucket| bucket.entries.keys().next().cloned())
+            {
+                self.pass_by(rule, &shape, at, &opener, now, &mut done);
+                done.changes.extend(self.announce(&shape, at));
             }
         }
-        if let Some(incident) = self.incident_at(at, params) {
-            incident.count += added;
-        }
-        touched
-    }
-
-    /// A bucket that came after the window around it had qualified is evidence all the same.
-    fn cover_newcomer(&mut self, params: &Params, time: EventTime) {
-        let in_window = self.buckets.range(time..=time + params.timespan).any(|(_, bucket)| bucket.head.qualifies);
-        let Some(bucket) = self.buckets.get_mut(&time).filter(|bucket| in_window && !bucket.head.covered) else {
-            return;
-        };
-        bucket.head.covered = true;
-        let added = bucket.len();
-        if let Some(incident) = self.incident_at(time, params) {
-            incident.count += added;
-        }
-    }
-
-    /// Tells of the incident around `time` when it is new, or has doubled since it was last told of.
-    fn announce(&mut self, params: &Params, time: EventTime) -> Option<(Change, Snapshot)> {
-        let incident = self.incident_at(time, params)?;
-        if incident.announced > 0 && incident.count < incident.announced.saturating_mul(2) {
-            return None;
-        }
-        let change = if incident.announced == 0 { Change::Opened } else { Change::Updated };
-        incident.announced = incident.count;
-        let incident = incident.clone();
-        Some((change, self.snapshot(&incident, params)))
-    }
-
-    fn snapshot(&self, incident: &Incident, params: &Params) -> Snapshot {
-        let mut evidence = incident.settled.clone();
-        for (time, bucket) in self.buckets.range(incident.start.saturating_sub(params.timespan)..=incident.end) {
-            if bucket.head.covered {
-                absorb_bucket(&mut evidence, *time, bucket, &self.samples);
-            }
-        }
-        Snapshot { incident: incident.clone(), evidence, saturated: self.saturated }
+        done
     }
 
     /// The incidents that are open, as they stand.
     #[must_use]
     pub fn open(&self, rule: &Rule) -> Vec<Snapshot> {
-        let params = Params::of(rule);
-        self.incidents.iter().map(|incident| self.snapshot(incident, &params)).collect()
+        let shape = Shape::of(rule);
+        let open = self.incidents.iter().filter(|incident| incident.closed.is_none());
+        open.map(|incident| self.snapshot(incident, &shape)).collect()
     }
 
-    /// When something of the group is due next: an end, or state that no timely record needs.
+    /// Whether it says nothing any more.
     #[must_use]
-    pub fn due(&self) -> Option<EventTime> {
-        // The first bucket stands for all: only late ones are kept longer, and what follows them waits.
-        let buckets = self.buckets.first_key_value().map(|(time, bucket)| *time + bucket.head.keep_for);
-        let incidents = self.incidents.iter().map(|incident| incident.keep_until).min();
-        [buckets, incidents].into_iter().flatten().min()
-    }
-
-    /// Ends incidents and drops buckets that the watermark has left behind. Returns the ends and
-    /// the dropped buckets' times.
-    pub fn expire(&mut self, rule: &Rule, watermark: EventTime) -> (Vec<Snapshot>, Vec<(EventTime, Bucket)>) {
-        let params = Params::of(rule);
-        let mut ended = Vec::new();
-        while let Some(index) = self.incidents.iter().position(|incident| incident.keep_until < watermark) {
-            let incident = self.incidents.remove(index);
-            ended.push(self.snapshot(&incident, &params));
-        }
-        let due = |time: EventTime, bucket: &Bucket| time + bucket.head.keep_for < watermark;
-        let times: Vec<_> =
-            self.buckets.iter().filter(|(time, bucket)| due(**time, bucket)).map(|(time, _)| *time).collect();
-        let mut dropped = Vec::new();
-        for time in times {
-            let Some(bucket) = self.buckets.remove(&time) else { continue };
-            self.entries = self.entries.saturating_sub(bucket.entries.len());
-            if bucket.head.covered {
-                let samples = std::mem::take(&mut self.samples);
-                if let Some(incident) = self.incident_at(time, &params) {
-                    absorb_bucket(&mut incident.settled, time, &bucket, &samples);
-                }
-                self.samples = samples;
-            }
-            for id in bucket.entries.keys() {
-                self.samples.remove(&(time, id.clone()));
-            }
-            dropped.push((time, bucket));
-        }
-        (ended, dropped)
+    pub fn is_spent(&self) -> bool {
+        let memory = match &self.memory {
+            Memory::None => true,
+            Memory::Terms(seen) => seen.last().is_none(),
+            Memory::Rate(history) => history.first.is_none(),
+            Memory::Presence(presence) => presence.runs.is_empty(),
+        };
+        memory && self.buckets.is_empty() && self.incidents.is_empty()
     }
 }
 
-fn absorb_bucket(
-    evidence: &mut Evidence,
-    time: EventTime,
-    bucket: &Bucket,
-    samples: &BTreeMap<(EventTime, EventId), Arc<Sample>>,
-) {
-    evidence.late |= bucket.head.late;
-    for (id, entry) in &bucket.entries {
-        evidence.add(time, id, &entry.facts);
+/// Whether each further record may change a verdict, and not only what it says.
+fn counts_records(detector: &Detector) -> bool {
+    match detector {
+        Detector::Window { test, .. } => matches!(test, Test::EventCount(_) | Test::Number { .. }),
+        Detector::Rate(_) => true,
+        Detector::Every | Detector::NewTerms(_) | Detector::Absence(_) | Detector::Case(_) => false,
     }
-    if bucket.head.overflow > 0 {
-        evidence.reach(time);
-    }
-    let here = samples.range((time, EventId::least())..).take_while(|((at, _), _)| *at == time);
-    for ((_, id), sample) in here {
-        evidence.show(time, id, sample);
-    }
-}
-
-/// `hash(rule id, group, opener)`.
-fn incident_id(rule_id: &str, key: &GroupKey, opener: &EventId) -> String {
-    hash_id("incident", rule_id, key, Some(opener))
-}
-
-/// `hash(rule id, group)`: what a pager holds one open page of.
-#[must_use]
-pub fn dedup_key(rule_id: &str, key: &GroupKey) -> String {
-    hash_id("dedup", rule_id, key, None)
-}
-
-fn hash_id(kind: &str, rule_id: &str, key: &GroupKey, opener: Option<&EventId>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    // Each part is preceded by its length, so that no two groups run together.
-    let parts =
-        [kind, rule_id].into_iter().chain(key.0.iter().map(|value| &**value)).chain(opener.map(EventId::as_str));
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hasher.finalize().to_hex().chars().take(32).collect()
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::matched::{Facts, Sample};
 use crate::event::EventId;
+use crate::rule::Level;
 use crate::time::EventTime;
 
 /// Event IDs listed in an alert; more are counted, not listed.
@@ -107,6 +108,52 @@ pub struct Incident {
     pub keep_until: EventTime,
     /// What is kept of records that have left the window.
     pub settled: Evidence,
+    /// When what opened it was undone; such an incident is kept for a while so that it is not
+    /// opened again.
+    pub closed: Option<EventTime>,
+    /// Graver than its rule by what happened since.
+    pub level: Option<Level>,
+    /// What there is to say beside the counts: days left, what is usual.
+    pub note: Option<String>,
+    /// Of a case: the time of the record that opened it.
+    pub opened_by: EventTime,
+    /// Of a case: decided by then.
+    pub deadline: Option<EventTime>,
+    /// Of a case: escalations set off, as bits.
+    pub escalated: u64,
+}
+
+impl Incident {
+    /// A new one, with nothing in evidence yet.
+    #[must_use]
+    pub fn new(id: String, at: EventTime, detected_at: EventTime) -> Self {
+        Self {
+            id,
+            start: at,
+            end: at,
+            count: 0,
+            detected_at,
+            announced: 0,
+            keep_until: at,
+            settled: Evidence::default(),
+            closed: None,
+            level: None,
+            note: None,
+            opened_by: at,
+            deadline: None,
+            escalated: 0,
+        }
+    }
+
+    /// Takes in one that turned out to be the same.
+    pub fn absorb(&mut self, other: Self) {
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        self.count += other.count;
+        self.keep_until = self.keep_until.max(other.keep_until);
+        self.settled.absorb(other.settled);
+        self.note = self.note.take().or(other.note);
+    }
 }
 
 /// Why an incident is told of.
@@ -116,7 +163,9 @@ pub enum Change {
     Opened,
     /// Grown.
     Updated,
-    /// Ended by quiet.
+    /// Graver than before.
+    Escalated,
+    /// Ended by quiet, or undone.
     Ended,
     /// Became part of the incident with this id.
     Merged(String),

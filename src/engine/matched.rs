@@ -48,6 +48,28 @@ pub struct Sample {
     pub details: BTreeMap<String, String>,
 }
 
+/// What a match says beside that it is there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Signal {
+    /// Of a value count: the value.
+    Value(Arc<str>),
+    /// Of a temporal correlation or a sequence: which rule matched, and what the step binds.
+    Step {
+        /// Position among the rules.
+        step: u8,
+        /// For each variable its value, if this step binds it.
+        bound: Vec<Option<Arc<str>>>,
+    },
+    /// It opens a case.
+    Opens,
+    /// The case that it opens is decided by then.
+    Deadline(EventTime),
+    /// It closes a case.
+    Closes,
+    /// It makes a case graver.
+    Escalates(u8),
+}
+
 /// One record that one rule matched, in one group.
 #[derive(Clone, Debug)]
 pub struct Match {
@@ -61,10 +83,23 @@ pub struct Match {
     pub time: EventTime,
     /// Account and Region.
     pub lane: Lane,
-    /// Of a value count: the value.
-    pub value: Option<Arc<str>>,
+    /// What it says; nothing for rules that only count records.
+    pub signals: Vec<Signal>,
+    /// The number that is summed or averaged.
+    pub number: Option<f64>,
     /// For the alert.
     pub facts: Facts,
     /// For the alert; the engine keeps the earliest few of a group.
     pub sample: Option<Arc<Sample>>,
+}
+
+/// What a match says: the value or the step. Which of them a rule reads is its own affair.
+#[must_use]
+pub fn signals(values: &[Arc<str>], step: u8, bound: Vec<Option<Arc<str>>>) -> Vec<Signal> {
+    let value = match values {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(many.join("\u{1f}").into()),
+    };
+    vec![value.map_or(Signal::Step { step, bound }, Signal::Value)]
 }

@@ -1,16 +1,22 @@
 //! The engine: matches in, changes of incidents and rows for the store out.
 //!
 //! [`group`] is the state of one (rule, group) and the pure function over it; this module finds the
-//! group, keeps the limits, lets watermarks expire what no timely record needs, and writes down
-//! which rows changed.
+//! group, hands on what qualifies to the correlations that count it, keeps the limits, lets
+//! watermarks expire what no timely record needs, and writes down which rows changed.
 //!
 //! Invariants: no clock, no I/O. The same matches in any order within the allowed lateness, any
 //! number of times, over any number of restarts, give the same incidents (the oracle in `tests` is
 //! the design's sentence, written naively).
 
+pub mod bucket;
+mod cases;
+pub mod chain;
+pub mod detector;
 pub mod group;
 pub mod incident;
 pub mod matched;
+mod settle;
+pub mod shape;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,14 +25,16 @@ pub mod watermark;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use group::Group;
+use detector::Memory;
+use group::{Around, Group, Outcome};
 use incident::{Change, Snapshot};
 use matched::{GroupKey, Match};
 pub use state::RestoreError;
 use state::{GroupId, Row};
 use watermark::{Lane, Watermarks};
 
-use crate::rule::{Rule, RuleIndex, RuleSet};
+use crate::event::EventId;
+use crate::rule::{Detector, Feed, Rule, RuleIndex, RuleSet};
 use crate::time::{EventTime, Span};
 
 /// One row of the engine's state: an opaque key and its new value, or its removal.
@@ -117,6 +125,11 @@ pub struct Engine {
     marks: Watermarks,
     entries: usize,
     deadlines: BTreeSet<(EventTime, GroupId)>,
+    /// The same of groups that silence itself makes due.
+    timers: BTreeSet<(EventTime, GroupId)>,
+    /// Of new terms: when a rule first saw a scope.
+    scopes: BTreeMap<ScopeKey, EventTime>,
+    fresh_scopes: BTreeSet<ScopeKey>,
     /// By rule: groups without an open incident first, then by age.
     ages: BTreeMap<RuleIndex, BTreeSet<(bool, EventTime, GroupId)>>,
     step: Step,
@@ -126,6 +139,9 @@ pub struct Engine {
     lanes: BTreeSet<Lane>,
     rows: Rows,
 }
+
+/// A rule's id and the values that make one of its scopes.
+type ScopeKey = (Arc<str>, Vec<Arc<str>>);
 
 /// Whether changes are written down for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +161,9 @@ impl Engine {
             marks: Watermarks::new(limits.idle, limits.max_lanes),
             entries: 0,
             deadlines: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            scopes: BTreeMap::new(),
+            fresh_scopes: BTreeSet::new(),
             ages: BTreeMap::new(),
             step: Step::default(),
             headers: BTreeSet::new(),
@@ -176,6 +195,13 @@ impl Engine {
         for (key, value) in rows {
             match state::read(key, value)? {
                 Row::Watermark { lane, mark } => self.marks.restore(lane, mark),
+                Row::Scope { rule_id, values, first } => {
+                    if by_id.contains_key(&*rule_id) {
+                        self.scopes.insert((rule_id, values), first);
+                    } else {
+                        self.step.deltas.push(StateDelta { key: key.clone(), value: None });
+                    }
+                }
                 Row::Group { id, rule_id, group } => {
                     let rule = by_id
                         .get(rule_id.as_str())
@@ -197,19 +223,23 @@ impl Engine {
         for (key, part) in parts {
             let id = match &part {
                 Row::Head { id, .. } | Row::Entry { id, .. } | Row::Sample { id, .. } => *id,
-                Row::Group { .. } | Row::Watermark { .. } => continue,
+                Row::Group { .. } | Row::Watermark { .. } | Row::Scope { .. } => continue,
             };
             let Some(slot) = self.slots.get_mut(&id) else {
                 self.step.deltas.push(StateDelta { key: key.clone(), value: None });
                 continue;
             };
             match part {
-                Row::Head { time, head, .. } => slot.group.restore_head(time, head),
+                Row::Head { time, head, .. } => {
+                    if let Some(rule) = self.rules.rules.get(slot.rule.0 as usize) {
+                        slot.group.restore_head(rule, time, head);
+                    }
+                }
                 Row::Entry { time, event, entry, .. } => slot.group.restore_entry(time, event, entry),
                 Row::Sample { time, event, sample, .. } => {
                     slot.group.samples.insert((time, event), Arc::new(sample));
                 }
-                Row::Group { .. } | Row::Watermark { .. } => {}
+                Row::Group { .. } | Row::Watermark { .. } | Row::Scope { .. } => {}
             }
         }
         let mut ids: Vec<_> = self.slots.keys().copied().collect();
@@ -228,39 +258,107 @@ impl Engine {
         let watermark = self.marks.of(&matched.lane);
         self.observe(&matched.lane, matched.time, now);
         let id = GroupId::of(rule, &matched.group);
+        let scope_first = self.scope_first(rule, matched, now);
         let slot = self.slots.entry(id).or_insert_with(|| Slot {
             rule: matched.rule,
-            group: Group::new(matched.group.clone()),
+            group: Group::new(matched.group.clone(), Memory::of(&rule.detector)),
             due: None,
             age: (false, EventTime::MIN),
         });
-        let inserted = slot.group.insert(rule, matched, watermark, now, self.limits.max_entries_per_group);
-        if inserted.duplicate {
+        let around = Around { watermark, now, scope_first, max_entries: self.limits.max_entries_per_group };
+        let done = slot.group.insert(rule, matched, around);
+        if done.duplicate {
             return Applied::Duplicate;
         }
-        self.entries += usize::from(inserted.stored);
-        if inserted.stored && self.rows == Rows::Written {
+        self.entries += usize::from(done.stored);
+        if self.rows == Rows::Written {
+            // Written again when it says something new: that is cheap, and rare.
             let bucket = slot.group.buckets.get(&matched.time);
-            if let Some(entry) = bucket.and_then(|bucket| bucket.entries.get(&matched.id)) {
+            if let Some(entry) = bucket.and_then(|bucket| bucket.entries.get(&matched.id)).filter(|_| done.stored) {
                 self.step.deltas.push(state::entry_row(id, matched.time, &matched.id, entry));
             }
+            if let Some(sample) = matched.sample.as_ref().filter(|_| done.sampled) {
+                self.step.deltas.push(state::sample_row(id, matched.time, &matched.id, sample));
+            }
         }
-        if let Some(sample) = matched.sample.as_ref().filter(|_| inserted.sampled && self.rows == Rows::Written) {
-            self.step.deltas.push(state::sample_row(id, matched.time, &matched.id, sample));
+        let late = done.late;
+        self.settle_up(id, rule, matched.rule, done, Some(matched), now);
+        self.keep_limits();
+        if late { Applied::Late } else { Applied::Counted }
+    }
+
+    /// Takes over what happened to a group: what to tell, what to write, what to hand on.
+    fn settle_up(
+        &mut self,
+        id: GroupId,
+        rule: &Rule,
+        index: RuleIndex,
+        done: Outcome,
+        cause: Option<&Match>,
+        now: EventTime,
+    ) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let group = slot.group.key.clone();
+        let handed_on =
+            if rule.feeds.is_empty() { Vec::new() } else { hand_on(rule, &slot.group, &done.passed, cause) };
+        self.heads.extend(done.touched.into_iter().map(|time| (id, time)));
+        for (time, bucket) in &done.dropped {
+            self.step.deltas.extend(state::bucket_removals(id, *time, bucket.entries.keys()));
         }
-        self.heads.extend(inserted.touched.into_iter().map(|time| (id, time)));
-        for (change, snapshot) in inserted.changes {
-            self.step.transitions.push(Transition {
-                rule: matched.rule,
-                group: matched.group.clone(),
-                change,
-                snapshot,
-            });
+        if rule.opens {
+            let transition = |(change, snapshot)| Transition { rule: index, group: group.clone(), change, snapshot };
+            self.step.transitions.extend(done.changes.into_iter().map(transition));
         }
         self.headers.insert(id);
         self.index(id);
-        self.keep_limits();
-        if inserted.late { Applied::Late } else { Applied::Counted }
+        // Correlations of correlations have no circles (the linker sees to it), so this ends.
+        for matched in handed_on {
+            self.apply(&matched, now);
+        }
+    }
+
+    /// Of new terms: when the scope of a match was first seen, this match included.
+    fn scope_first(&mut self, rule: &Rule, matched: &Match, now: EventTime) -> EventTime {
+        let Detector::NewTerms(terms) = &rule.detector else { return EventTime::MAX };
+        let values = terms.per.iter().filter_map(|at| matched.group.0.get(*at).cloned()).collect();
+        let key: ScopeKey = (rule.meta.id.as_str().into(), values);
+        match self.scopes.get(&key).copied() {
+            Some(first) if first <= matched.time => first,
+            known => {
+                if known.is_none() && self.scopes.len() >= self.limits.max_groups {
+                    *self.step.evicted.entry(matched.rule).or_default() += 1;
+                    return EventTime::MAX;
+                }
+                self.scopes.insert(key.clone(), matched.time);
+                self.fresh_scopes.insert(key.clone());
+                if known.is_some() {
+                    self.reconsider(rule, matched.rule, &key, &terms.per, matched.time, now);
+                }
+                matched.time
+            }
+        }
+    }
+
+    /// A scope turned out to be older: its groups are looked at once more.
+    fn reconsider(
+        &mut self,
+        rule: &Rule,
+        index: RuleIndex,
+        scope: &ScopeKey,
+        per: &[usize],
+        first: EventTime,
+        now: EventTime,
+    ) {
+        let in_scope = |slot: &Slot| {
+            slot.rule == index && per.iter().zip(&scope.1).all(|(at, value)| slot.group.key.0.get(*at) == Some(value))
+        };
+        let mut ids: Vec<_> = self.slots.iter().filter(|(_, slot)| in_scope(slot)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let done = slot.group.reconsider(rule, first, now);
+            self.settle_up(id, rule, index, done, None, now);
+        }
     }
 
     /// Notes how far a lane has come, for a record that no rule matched.
@@ -275,37 +373,34 @@ impl Engine {
         self.marks.pass_time(now);
     }
 
-    /// Ends incidents and drops state that the watermarks have left behind.
+    /// Ends incidents, gives verdicts that waited, and drops state that the watermarks have left
+    /// behind.
     pub fn expire(&mut self) {
         let furthest = self.marks.furthest();
-        let due: Vec<_> =
-            self.deadlines.iter().take_while(|(deadline, _)| *deadline < furthest).map(|(_, id)| *id).collect();
+        let due = self.deadlines.iter().take_while(|(deadline, _)| *deadline < furthest);
+        let now = self.marks.now().max(furthest);
+        let silent = self.timers.iter().take_while(|(deadline, _)| *deadline < now);
+        let due: Vec<_> = due.chain(silent).map(|(_, id)| *id).collect();
         let rules = self.rules.clone();
         for id in due {
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             let Some(rule) = rules.rules.get(slot.rule.0 as usize) else { continue };
-            let watermark = slot.group.lanes.iter().map(|lane| self.marks.of(lane)).min().unwrap_or(furthest);
+            let watermark = match &rule.detector {
+                // Silence is what it looks for, so a lane that says nothing is carried along sooner.
+                Detector::Absence(absence) => {
+                    let patience = absence.after + rule.lateness;
+                    let reached = slot.group.lanes.iter().map(|lane| self.marks.of_silent(lane, patience));
+                    reached.min()
+                }
+                _ => slot.group.lanes.iter().map(|lane| self.marks.of(lane)).min(),
+            };
             let before = slot.group.entries();
-            let (ended, dropped) = slot.group.expire(rule, watermark);
-            if ended.is_empty() && dropped.is_empty() {
-                continue;
-            }
+            let done = slot.group.expire(rule, watermark.unwrap_or(furthest));
             self.entries = self.entries.saturating_sub(before - slot.group.entries());
-            for (time, bucket) in &dropped {
-                self.step.deltas.extend(state::bucket_removals(id, *time, bucket.entries.keys()));
-            }
-            let (rule, group) = (slot.rule, slot.group.key.clone());
-            self.step.transitions.extend(ended.into_iter().map(|snapshot| Transition {
-                rule,
-                group: group.clone(),
-                change: Change::Ended,
-                snapshot,
-            }));
-            if slot.group.buckets.is_empty() && slot.group.incidents.is_empty() {
+            let (index, spent) = (slot.rule, slot.group.is_spent());
+            self.settle_up(id, rule, index, done, None, now);
+            if spent {
                 self.remove(id);
-            } else {
-                self.headers.insert(id);
-                self.index(id);
             }
         }
     }
@@ -313,7 +408,7 @@ impl Engine {
     /// Everything that changed since the last call.
     pub fn take_step(&mut self) -> Step {
         let (headers, heads) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.heads));
-        let lanes = std::mem::take(&mut self.lanes);
+        let (lanes, scopes) = (std::mem::take(&mut self.lanes), std::mem::take(&mut self.fresh_scopes));
         if self.rows == Rows::Unwanted {
             self.step.deltas.clear();
             return std::mem::take(&mut self.step);
@@ -333,6 +428,11 @@ impl Engine {
         for lane in lanes {
             self.step.deltas.push(state::watermark_row(&lane, self.marks.of(&lane)));
         }
+        for scope in scopes {
+            if let Some(first) = self.scopes.get(&scope) {
+                self.step.deltas.push(state::scope_row(&scope.0, &scope.1, *first));
+            }
+        }
         std::mem::take(&mut self.step)
     }
 
@@ -344,7 +444,7 @@ impl Engine {
         let slots = ids.into_iter().filter_map(|id| self.slots.get(id));
         slots
             .flat_map(|slot| {
-                let rule: Option<&Rule> = self.rules.rules.get(slot.rule.0 as usize);
+                let rule: Option<&Rule> = self.rules.rules.get(slot.rule.0 as usize).filter(|rule| rule.opens);
                 let open = rule.map(|rule| slot.group.open(rule)).unwrap_or_default();
                 let group = slot.group.key.clone();
                 let rule = slot.rule;
@@ -373,13 +473,15 @@ impl Engine {
     /// Registers a group under its deadline and age as they are now.
     fn index(&mut self, id: GroupId) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let due = slot.group.due();
+        let Some(rule) = self.rules.rules.get(slot.rule.0 as usize) else { return };
+        let due = slot.group.due(rule);
+        let deadlines = if let Detector::Absence(_) = rule.detector { &mut self.timers } else { &mut self.deadlines };
         if slot.due != due {
             if let Some(old) = slot.due {
-                self.deadlines.remove(&(old, id));
+                deadlines.remove(&(old, id));
             }
             if let Some(due) = due {
-                self.deadlines.insert((due, id));
+                deadlines.insert((due, id));
             }
             slot.due = due;
         }
@@ -394,6 +496,7 @@ impl Engine {
         let Some(slot) = self.slots.remove(&id) else { return };
         if let Some(due) = slot.due {
             self.deadlines.remove(&(due, id));
+            self.timers.remove(&(due, id));
         }
         if let Some(ages) = self.ages.get_mut(&slot.rule) {
             ages.remove(&(slot.age.0, slot.age.1, id));
@@ -425,7 +528,7 @@ impl Engine {
             {
                 slot.group.saturated = true;
                 let group = slot.group.key.clone();
-                for snapshot in slot.group.open(of_rule) {
+                for snapshot in slot.group.open(of_rule).into_iter().filter(|_| of_rule.opens) {
                     let change = Change::Ended;
                     self.step.transitions.push(Transition { rule, group: group.clone(), change, snapshot });
                 }
@@ -434,4 +537,31 @@ impl Engine {
             *self.step.evicted.entry(rule).or_default() += 1;
         }
     }
+}
+
+/// The matches that a rule's qualifying ones are to the correlations that count it.
+fn hand_on(rule: &Rule, group: &Group, passed: &[(EventTime, EventId)], cause: Option<&Match>) -> Vec<Match> {
+    let lane = || cause.map(|cause| cause.lane.clone()).or_else(|| group.lanes.first().cloned());
+    let one = |(time, id): &(EventTime, EventId), feed: &Feed| {
+        let own = cause.filter(|cause| cause.id == *id);
+        let stored = group.buckets.get(time).and_then(|bucket| bucket.entries.get(id));
+        let facts = own.map(|cause| cause.facts.clone()).or_else(|| stored.map(|entry| (*entry.facts).clone()))?;
+        let value = |at: &usize| group.key.0.get(*at).cloned();
+        let values: Vec<_> = feed.value.iter().filter_map(value).collect();
+        let bound = feed.bound.iter().map(|at| at.as_ref().and_then(value)).collect();
+        Some(Match {
+            rule: feed.rule,
+            group: GroupKey(feed.group_by.iter().filter_map(value).collect()),
+            id: id.clone(),
+            time: *time,
+            lane: lane()?,
+            number: values.first().and_then(|value| value.parse().ok()),
+            signals: matched::signals(&values, feed.step, bound),
+            facts,
+            sample: own
+                .and_then(|cause| cause.sample.clone())
+                .or_else(|| group.samples.get(&(*time, id.clone())).cloned()),
+        })
+    };
+    passed.iter().flat_map(|passed| rule.feeds.iter().filter_map(move |feed| one(passed, feed))).collect()
 }

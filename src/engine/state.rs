@@ -1,26 +1,31 @@
 //! The engine's state as rows for the store, and back.
 //!
 //! Rows, all keyed by the group's hash so that a group's rows lie together:
-//! `g` header, `b` bucket head, `e` entry, `s` sample; and `w` watermark of a lane. Values are
+//! `g` header, `b` bucket head, `e` entry, `s` sample; `w` watermark of a lane, and `f` when a rule
+//! first saw a scope. Values are
 //! postcard behind one version byte.
 //!
 //! Invariant: a row is written when what it holds changes, so that a commit costs what changed and
 //! not what there is.
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StateDelta;
-use super::group::{BucketHead, Entry, Group};
+use super::bucket::{BucketHead, Entry};
+use super::detector::Memory;
+use super::group::Group;
 use super::incident::Incident;
 use super::matched::{GroupKey, Sample};
 use super::watermark::Lane;
 use crate::event::EventId;
-use crate::rule::{Detector, Rule};
+use crate::rule::Rule;
 use crate::time::EventTime;
 
 /// Version of the values' encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Hash of a rule's id, what it counts, and the group's values. A rule whose grouping or window
 /// changed gets new groups, since its old ones mean something else.
@@ -37,14 +42,10 @@ impl GroupId {
             hasher.update(text.as_bytes());
         };
         part(&rule.meta.id);
-        for (path, _) in &rule.group_by {
+        for path in &rule.group_by {
             part(path);
         }
-        part(&match &rule.detector {
-            Detector::Every => "every".to_owned(),
-            Detector::EventCount { timespan, .. } => format!("events {timespan}"),
-            Detector::ValueCount { timespan, field, .. } => format!("values {timespan} {field:?}"),
-        });
+        part(&rule.detector.signature());
         for value in &key.0 {
             part(value);
         }
@@ -62,6 +63,7 @@ struct Header {
     incidents: Vec<Incident>,
     lanes: Vec<Lane>,
     saturated: bool,
+    memory: Memory,
 }
 
 /// A row read back.
@@ -71,6 +73,7 @@ pub(super) enum Row {
     Entry { id: GroupId, time: EventTime, event: EventId, entry: Entry },
     Sample { id: GroupId, time: EventTime, event: EventId, sample: Sample },
     Watermark { lane: Lane, mark: EventTime },
+    Scope { rule_id: Arc<str>, values: Vec<Arc<str>>, first: EventTime },
 }
 
 /// A row that cannot be read back: the store is damaged or of another version.
@@ -110,6 +113,7 @@ pub(super) fn header_row(id: GroupId, rule: &Rule, group: &Group) -> StateDelta 
         incidents: group.incidents.clone(),
         lanes: group.lanes.iter().cloned().collect(),
         saturated: group.saturated,
+        memory: group.memory.clone(),
     };
     StateDelta { key: key(b'g', id, &[]), value: encode(&header) }
 }
@@ -130,6 +134,16 @@ pub(super) fn watermark_row(lane: &Lane, mark: EventTime) -> StateDelta {
     let mut key = vec![b'w'];
     key.extend_from_slice(lane.as_bytes());
     StateDelta { key, value: encode(&mark) }
+}
+
+pub(super) fn scope_row(rule_id: &Arc<str>, values: &[Arc<str>], first: EventTime) -> StateDelta {
+    let mut hasher = blake3::Hasher::new();
+    for part in std::iter::once(rule_id).chain(values) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let key = [&b"f"[..], hasher.finalize().as_bytes()].concat();
+    StateDelta { key, value: encode(&(rule_id, values, first)) }
 }
 
 /// The removal of a row that the other functions wrote.
@@ -161,11 +175,15 @@ pub(super) fn read(key: &[u8], value: &[u8]) -> Result<Row, RestoreError> {
         let lane = std::str::from_utf8(rest).map_err(|_| fail("lane is not text"))?;
         return Ok(Row::Watermark { lane: lane.into(), mark: decode(value).map_err(|reason| fail(&reason))? });
     }
+    if *kind == b'f' {
+        let (rule_id, values, first) = decode(value).map_err(|reason| fail(&reason))?;
+        return Ok(Row::Scope { rule_id, values, first });
+    }
     let (id, rest) = rest.split_first_chunk::<16>().ok_or_else(|| fail("key too short"))?;
     let id = GroupId(*id);
     if *kind == b'g' {
         let header: Header = decode(value).map_err(|reason| fail(&reason))?;
-        let mut group = Group::new(header.key);
+        let mut group = Group::new(header.key, header.memory);
         group.incidents = header.incidents;
         group.lanes = header.lanes.into_iter().collect();
         group.saturated = header.saturated;

@@ -80,6 +80,21 @@ impl Watermarks {
         self.lanes.get(&self.kept(lane)).map_or(EventTime::MIN, |mark| self.reached(mark))
     }
 
+    /// How far a lane has come when one that is silent for `patience` counts as having nothing to say.
+    #[must_use]
+    pub fn of_silent(&self, lane: &Lane, patience: Span) -> EventTime {
+        let reached = self.of(lane);
+        let silent = self.lanes.get(&self.kept(lane)).and_then(|mark| mark.arrived);
+        let silent = silent.is_some_and(|arrived| arrived + patience <= self.now);
+        if silent { reached.max(self.now) } else { reached }
+    }
+
+    /// The time last told by [`Watermarks::pass_time`].
+    #[must_use]
+    pub fn now(&self) -> EventTime {
+        self.now
+    }
+
     /// The furthest of all lanes: nothing later than this can be due.
     #[must_use]
     pub fn furthest(&self) -> EventTime {

@@ -140,7 +140,7 @@ impl<'s, 'd, 'p> Reading<'s, 'd, 'p> {
 }
 
 /// Whether the text nests and lists no more than is sensible.
-fn check_size(text: &str) -> Result<(), String> {
+pub(super) fn check_size(text: &str) -> Result<(), String> {
     let (mut open, mut nots, mut terms) = (0_usize, 0_usize, 0_usize);
     for word in text.replace('(', " ( ").replace(')', " ) ").split_whitespace() {
         match word {
@@ -163,7 +163,7 @@ fn check_size(text: &str) -> Result<(), String> {
 }
 
 /// The grammar's complaint without its drawing and its own names for things.
-fn in_words(error: &str) -> String {
+pub(super) fn in_words(error: &str) -> String {
     let Some((_, expected)) = error.rsplit_once("= expected ") else {
         return error.lines().next().unwrap_or_default().to_owned();
     };

@@ -115,7 +115,7 @@ fn read_document<'t>(
     let mut used = Vec::new();
     let extension = Extension::read(node.get("kmswatch"), fields, &mut used, diagnostics);
     let kind = if let Some(block) = node.get("correlation") {
-        Kind::Correlation(correlation::read(block, fields, &mut used, diagnostics))
+        Kind::Correlation(correlation::read(block, diagnostics))
     } else if let Some(block) = node.get("filter") {
         let rules = block.get("rules").map(|list| texts(list, "the name or id of a rule", diagnostics));
         let rules = rules.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Code, Diagnostics};
 use super::example::Examples;
+use super::kinds::{Kind, Reader, Step};
 use super::locate::{Node, Place};
 use super::template;
 use super::{Rule, Template};
@@ -25,11 +26,26 @@ pub struct Extension {
     pub controls: Vec<String>,
     /// Records that must fire or stay silent.
     pub examples: Examples,
+    /// A detector kind that Sigma lacks, and where it stands.
+    pub kind: Option<(Kind, Place)>,
+    /// Steps of a sequence, and where they stand.
+    pub sequence: Option<(Vec<Step>, Place)>,
 }
 
-const KEYS: &[&str] = &["group-by", "quiet", "lateness", "summary", "respond", "controls", "examples"];
-/// Described by the design, not built yet: refused, so that nobody relies on them.
-const LATER: &[&str] = &["resolve", "new-terms", "rate", "absence", "sequence"];
+const KEYS: &[&str] = &[
+    "group-by",
+    "quiet",
+    "lateness",
+    "summary",
+    "respond",
+    "controls",
+    "examples",
+    "new-terms",
+    "rate",
+    "absence",
+    "resolve",
+    "sequence",
+];
 
 impl Extension {
     /// Reads the block; `used` collects the fields that it names, with their places.
@@ -47,6 +63,8 @@ impl Extension {
             respond: Vec::new(),
             controls: Vec::new(),
             examples: Examples::default(),
+            kind: None,
+            sequence: None,
         };
         if let Some(block) = block.filter(|block| block.members().is_empty()) {
             diagnostics.error(
@@ -70,14 +88,18 @@ impl Extension {
                     read.controls = texts(value, "a control", diagnostics).into_iter().map(|(text, _)| text).collect();
                 }
                 "examples" => read.examples = Examples::read(value, diagnostics),
-                later if LATER.contains(&later) => {
-                    let help = Some("leave it out; the rule works without it".to_owned());
-                    diagnostics.error(
-                        Code::Unsupported,
-                        key.place,
-                        format!("`{later}` is not supported by this version"),
-                        help,
-                    );
+                name @ ("new-terms" | "rate" | "absence" | "resolve") => {
+                    if let Some((kind, _)) = &read.kind {
+                        let message =
+                            format!("a rule is of one kind, and this one is `{}` already", kind.detector.kind());
+                        diagnostics.error(Code::BadValue, key.place, message, None);
+                    }
+                    let kind = Reader { fields, used, diagnostics }.kind(name, value);
+                    read.kind = kind.map(|kind| (kind, key.place));
+                }
+                "sequence" => {
+                    let steps = Reader { fields, used, diagnostics }.sequence(value);
+                    read.sequence = Some((steps, key.place));
                 }
                 other => diagnostics.unknown(Code::UnknownKey, key.place, "key", other, KEYS.iter().copied()),
             }
@@ -110,7 +132,8 @@ pub fn field_list(
     named.into_iter().map(|(path, _)| (path.clone(), fields.field(&path))).collect()
 }
 
-fn span(node: &Node, diagnostics: &mut Diagnostics<'_>) -> Option<Span> {
+/// A span of time.
+pub(super) fn span(node: &Node, diagnostics: &mut Diagnostics<'_>) -> Option<Span> {
     let text = node.scalar_text().unwrap_or_default();
     let span = Span::parse(&text);
     if span.is_none() {

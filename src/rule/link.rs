@@ -1,4 +1,5 @@
-//! Follows references between documents (correlations, filters) and puts the rule set together.
+//! Follows references between documents (correlations, filters) and puts the rule set together;
+//! what feeds what is wired by [`super::wire`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use super::document::{Document, Kind};
 use super::index::Index;
 use super::locate::Place;
 use super::predicate::Predicate;
+use super::wire::Wiring;
 use super::{Detector, Rule, RuleIndex, RuleSet, catalogue, template};
-use crate::event::field::{ProjectionBuilder, core, derived};
+use crate::event::field::{ProjectionBuilder, core};
 
 /// Follows references between documents and puts the set together.
 pub(super) struct Linker<'t, 'd> {
@@ -18,80 +20,65 @@ pub(super) struct Linker<'t, 'd> {
 }
 
 impl<'t> Linker<'t, '_> {
-    fn error(&mut self, path: &str, code: Code, place: Place, message: String, help: Option<String>) {
+    pub(super) fn error(&mut self, path: &str, code: Code, place: Place, message: String, help: Option<String>) {
         let mut diagnostics = Diagnostics::new(path);
         diagnostics.error(code, place, message, help);
         self.found.append(&mut diagnostics.found);
     }
 
     /// A reference from `what` that leads nowhere.
-    fn unknown_rule(&mut self, path: &str, place: Place, what: &str, reference: &str) {
-        let detections = self.documents.iter().filter(|document| matches!(document.kind, Kind::Detection(_)));
-        let names = detections.flat_map(|document| document.name.as_deref().into_iter().chain([&*document.meta.title]));
+    pub(super) fn unknown_rule(&mut self, path: &str, place: Place, what: &str, reference: &str) {
+        let rules = self.documents.iter().filter(|document| !matches!(document.kind, Kind::Filter { .. }));
+        let names = rules.flat_map(|document| document.name.as_deref().into_iter().chain([&*document.meta.title]));
         let help = nearest(reference, names).map(|near| format!("did you mean `{near}`?"));
-        self.error(
-            path,
-            Code::UnknownRule,
-            place,
-            format!("the {what} names `{reference}`, which is no detection"),
-            help,
-        );
+        let kind = if what == "filter" { "detection" } else { "rule" };
+        let message = format!("the {what} names `{reference}`, which is no {kind}");
+        self.error(path, Code::UnknownRule, place, message, help);
     }
 
     pub(super) fn link(mut self, mut fields: ProjectionBuilder) -> RuleSet {
         self.find_duplicate_ids();
         self.apply_filters();
-        let mut predicates = Vec::new();
-        let mut by_document = BTreeMap::new();
-        for (index, document) in self.documents.iter().enumerate() {
-            if let Kind::Detection(predicate) = &document.kind {
-                by_document.insert(index, predicates.len());
-                predicates.push(predicate.clone());
-            }
-        }
-        let inputs_of = self.follow_correlations(&by_document);
-        let correlated: BTreeSet<usize> = inputs_of
-            .iter()
-            .filter(|(index, _)| matches!(self.documents.get(**index).map(|d| &d.kind), Some(Kind::Correlation(c)) if !c.generate))
-            .flat_map(|(_, inputs)| inputs.iter().copied())
-            .collect();
-        let only_kms: Vec<bool> = predicates
-            .iter()
-            .map(|predicate| {
-                predicate
-                    .required(core::EVENT_SOURCE)
-                    .is_some_and(|sources| sources.iter().all(|s| s == "kms.amazonaws.com"))
-            })
-            .collect();
-        let mut rules = Vec::new();
-        let mut examples = Vec::new();
-        let mut inputs: Vec<Vec<RuleIndex>> = vec![Vec::new(); predicates.len()];
+        let targets = self.follow_correlations();
+        self.refuse_circles(&targets);
+        let silent = self.silent(&targets);
+        let mut set = RuleSet {
+            projection: ProjectionBuilder::new().build(),
+            rules: Vec::new(),
+            examples: Vec::new(),
+            predicates: Vec::new(),
+            inputs: Vec::new(),
+            index: Index::default(),
+        };
         let documents = std::mem::take(&mut self.documents);
+        let rule_of = number(&documents, &silent);
+        let kms = only_kms(&documents, &targets);
+        let mut wiring = Wiring { documents: &documents, targets: &targets, rule_of: &rule_of, fields: &mut fields };
+        let mut mistakes = Vec::new();
+        let mut used = Vec::new();
         for (index, document) in documents.iter().enumerate() {
-            let own = match &document.kind {
-                Kind::Detection(_) => by_document.get(&index).copied().into_iter().collect(),
-                Kind::Correlation(_) => inputs_of.get(&index).cloned().unwrap_or_default(),
-                Kind::Filter { .. } => Vec::new(),
-            };
-            let kms = own.iter().all(|predicate| only_kms.get(*predicate).copied().unwrap_or(false));
-            self.check_fields(document, kms && !own.is_empty());
-            let silent = matches!(document.kind, Kind::Detection(_))
-                && own.iter().any(|predicate| correlated.contains(predicate));
-            if own.is_empty() || silent {
-                continue;
+            let wired = wiring.wire(index, kms.contains(&index), &mut set, &mut mistakes);
+            used.push(wired.used);
+            if let Some((detector, group_by)) = wired.rule.filter(|_| rule_of.contains_key(&index)) {
+                let rule = make_rule(document, detector, group_by, !silent.contains(&index), wiring.fields);
+                set.rules.push(rule);
+                set.examples.push(document.extension.examples.clone());
             }
-            self.check_examples(document);
-            let rule = RuleIndex(u32::try_from(rules.len()).unwrap_or(u32::MAX));
-            for predicate in own {
-                if let Some(list) = inputs.get_mut(predicate) {
-                    list.push(rule);
-                }
-            }
-            rules.push(make_rule(document, kms, &mut fields));
-            examples.push(document.extension.examples.clone());
         }
-        let index = Index::over(&predicates);
-        RuleSet { projection: fields.build(), rules, examples, predicates, inputs, index }
+        wiring.feeds(&mut set, &mut mistakes);
+        for (index, document) in documents.iter().enumerate() {
+            let extra = used.get(index).map(Vec::as_slice).unwrap_or_default();
+            self.check_fields(document, extra, kms.contains(&index));
+            if rule_of.contains_key(&index) && !silent.contains(&index) {
+                self.check_examples(document);
+            }
+        }
+        for (path, code, place, message, help) in mistakes {
+            self.error(path, code, place, message, help);
+        }
+        set.index = Index::over(&set.predicates);
+        set.projection = fields.build();
+        set
     }
 
     fn find_duplicate_ids(&mut self) {
@@ -109,10 +96,10 @@ impl<'t> Linker<'t, '_> {
         }
     }
 
-    /// Detections that a reference by id, name or title means.
-    fn referenced(&self, reference: &str) -> Vec<usize> {
+    /// Documents that a reference by id, name or title means.
+    fn referenced(&self, reference: &str, wanted: fn(&Kind) -> bool) -> Vec<usize> {
         let fits = |document: &Document<'_>| {
-            matches!(document.kind, Kind::Detection(_))
+            wanted(&document.kind)
                 && (document.meta.id.eq_ignore_ascii_case(reference)
                     || document.name.as_deref() == Some(reference)
                     || document.meta.title == reference)
@@ -132,7 +119,7 @@ impl<'t> Linker<'t, '_> {
                 rules
                     .iter()
                     .flat_map(|(reference, place)| {
-                        let found = self.referenced(reference);
+                        let found = self.referenced(reference, |kind| matches!(kind, Kind::Detection(_)));
                         if found.is_empty() {
                             mistakes.push((document.path, *place, reference.clone()));
                         }
@@ -152,32 +139,60 @@ impl<'t> Linker<'t, '_> {
         }
     }
 
-    /// For each correlation the predicates that it counts.
-    fn follow_correlations(&mut self, by_document: &BTreeMap<usize, usize>) -> BTreeMap<usize, Vec<usize>> {
-        let mut inputs = BTreeMap::new();
+    /// For each correlation and each of its steps the documents meant.
+    fn follow_correlations(&mut self) -> Targets {
+        let mut targets = Targets::new();
         let mut mistakes = Vec::new();
         for (index, document) in self.documents.iter().enumerate() {
             let Kind::Correlation(correlation) = &document.kind else { continue };
-            let mut predicates = Vec::new();
-            for (reference, place) in &correlation.rules {
-                let found: Vec<_> =
-                    self.referenced(reference).iter().filter_map(|target| by_document.get(target)).copied().collect();
+            let steps = correlation.rules.iter().map(|(reference, place)| {
+                let found = self.referenced(reference, |kind| !matches!(kind, Kind::Filter { .. }));
                 if found.is_empty() {
                     mistakes.push((document.path, *place, reference.clone()));
                 }
-                predicates.extend(found);
-            }
-            inputs.insert(index, predicates);
+                found
+            });
+            targets.insert(index, steps.collect());
         }
         for (path, place, reference) in mistakes {
             self.unknown_rule(path, place, "correlation", &reference);
         }
-        inputs
+        targets
     }
 
-    fn check_fields(&mut self, document: &Document<'_>, only_kms: bool) {
+    /// A correlation that counts itself, by whatever way, would never come to an end.
+    fn refuse_circles(&mut self, targets: &Targets) {
+        let reaches_itself = |start: usize| {
+            let mut seen = BTreeSet::new();
+            let mut next: Vec<usize> = targets.get(&start).into_iter().flatten().flatten().copied().collect();
+            while let Some(at) = next.pop() {
+                if at == start {
+                    return true;
+                }
+                if seen.insert(at) {
+                    next.extend(targets.get(&at).into_iter().flatten().flatten());
+                }
+            }
+            false
+        };
+        let circles: Vec<_> = targets.keys().copied().filter(|index| reaches_itself(*index)).collect();
+        for index in circles {
+            if let Some((path, place)) = self.documents.get(index).map(|document| (document.path, document.place)) {
+                let message = "the correlation counts itself, directly or by way of others".to_owned();
+                self.error(path, Code::UnknownRule, place, message, None);
+            }
+        }
+    }
+
+    /// What only feeds correlations and opens no incidents of its own.
+    fn silent(&self, targets: &Targets) -> BTreeSet<usize> {
+        let generates = |index: &usize| matches!(self.documents.get(*index).map(|d| &d.kind), Some(Kind::Correlation(c)) if c.generate);
+        targets.iter().filter(|(index, _)| !generates(index)).flat_map(|(_, steps)| steps).flatten().copied().collect()
+    }
+
+    fn check_fields(&mut self, document: &Document<'_>, extra: &[(String, Place)], only_kms: bool) {
         let mut diagnostics = Diagnostics::new(document.path);
-        for (path, place) in &document.used {
+        for (path, place) in document.used.iter().chain(extra) {
             let Err(unknown) = catalogue::check(path, only_kms) else { continue };
             let message = format!("no record has a field `{path}`");
             let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));
@@ -215,23 +230,67 @@ impl<'t> Linker<'t, '_> {
     }
 }
 
-fn make_rule(document: &Document<'_>, only_kms: bool, fields: &mut ProjectionBuilder) -> Rule {
-    let principal = ("kms.principal".to_owned(), derived::PRINCIPAL);
-    let (group_by, detector) = match &document.kind {
-        Kind::Correlation(correlation) => (correlation.group_by.clone(), correlation.detector.clone()),
-        _ if only_kms => (vec![("kms.key_arn".to_owned(), derived::KEY_ARN), principal], Detector::Every),
-        _ => (vec![principal], Detector::Every),
+/// For each correlation and each of its steps the documents meant.
+pub(super) type Targets = BTreeMap<usize, Vec<Vec<usize>>>;
+
+/// Which documents become rules, and which. A detection that is only counted is none: its
+/// predicate feeds the correlation directly.
+fn number(documents: &[Document<'_>], silent: &BTreeSet<usize>) -> BTreeMap<usize, RuleIndex> {
+    let is_rule = |index: usize, document: &Document<'_>| match &document.kind {
+        Kind::Detection(_) => document.extension.kind.is_some() || !silent.contains(&index),
+        Kind::Correlation(_) => true,
+        Kind::Filter { .. } => false,
     };
+    let indexes = documents.iter().enumerate().filter(|(index, document)| is_rule(*index, document));
+    indexes.map(|(index, _)| index).zip((0_u32..).map(RuleIndex)).collect()
+}
+
+/// Documents that read records of KMS alone.
+fn only_kms(documents: &[Document<'_>], targets: &Targets) -> BTreeSet<usize> {
+    let direct = |index: usize| match documents.get(index).map(|document| &document.kind) {
+        Some(Kind::Detection(predicate)) => predicate
+            .required(core::EVENT_SOURCE)
+            .is_some_and(|sources| sources.iter().all(|source| source == "kms.amazonaws.com")),
+        _ => false,
+    };
+    let mut known: BTreeSet<usize> = (0..documents.len()).filter(|index| direct(*index)).collect();
+    // Correlations may stand before what they count, so it goes round until nothing is added.
+    loop {
+        let all_known = |steps: &[Vec<usize>]| {
+            let mut all = steps.iter().flatten().peekable();
+            all.peek().is_some() && all.all(|index| known.contains(index))
+        };
+        let more: Vec<_> = targets
+            .iter()
+            .filter(|(index, steps)| !known.contains(index) && all_known(steps))
+            .map(|(i, _)| *i)
+            .collect();
+        if more.is_empty() {
+            return known;
+        }
+        known.extend(more);
+    }
+}
+
+fn make_rule(
+    document: &Document<'_>,
+    detector: Detector,
+    group_by: Vec<String>,
+    opens: bool,
+    fields: &mut ProjectionBuilder,
+) -> Rule {
     let default_summary = "{kms.principal} called {eventName} of {eventSource}";
     let summary = document.extension.summary.clone().or_else(|| template::parse(default_summary, fields).ok());
     Rule {
         meta: Arc::new(document.meta.clone()),
         level: document.level,
-        group_by: document.extension.group_by.clone().unwrap_or(group_by),
+        group_by,
         detector,
         quiet: document.extension.quiet,
         lateness: document.extension.lateness,
         summary: summary.unwrap_or_default(),
         respond: document.extension.respond.clone(),
+        opens,
+        feeds: Vec::new(),
     }
 }

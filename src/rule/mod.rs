@@ -9,11 +9,13 @@ pub mod compile;
 pub mod condition;
 pub mod correlation;
 pub mod detection;
+pub mod detector;
 pub mod diagnostic;
 mod document;
 pub mod example;
 pub mod extension;
 pub mod index;
+mod kinds;
 mod link;
 pub mod locate;
 pub mod modifiers;
@@ -23,12 +25,14 @@ pub mod predicate;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use compile::Compiled;
+pub use detector::Detector;
 use example::Examples;
 use index::Index;
 use predicate::{Predicate, Searchable};
@@ -140,29 +144,6 @@ pub enum TemplatePart {
     Count,
 }
 
-/// What makes a match count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Detector {
-    /// Every match is a qualifying match.
-    Every,
-    /// At least `threshold` distinct records of the group within `timespan` (both ends included).
-    EventCount {
-        /// At least this many.
-        threshold: u64,
-        /// The window that ends at a match.
-        timespan: Span,
-    },
-    /// At least `threshold` distinct values of `field` within `timespan`.
-    ValueCount {
-        /// Whose values are counted.
-        field: FieldId,
-        /// At least this many.
-        threshold: u64,
-        /// The window that ends at a match.
-        timespan: Span,
-    },
-}
-
 /// A rule that opens incidents: a detection, or a correlation over detections.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -170,8 +151,9 @@ pub struct Rule {
     pub meta: Arc<RuleMeta>,
     /// How grave.
     pub level: Level,
-    /// What makes two matches the same incident: field path and id.
-    pub group_by: Vec<(String, FieldId)>,
+    /// What makes two matches the same incident: field paths, or aliases of a correlation. Which
+    /// fields of a record fill them is a matter of the [`Input`].
+    pub group_by: Vec<String>,
     /// What makes a match count.
     pub detector: Detector,
     /// The gap in event time that ends an incident.
@@ -182,6 +164,52 @@ pub struct Rule {
     pub summary: Template,
     /// Commands and runbook links shown in the alert, never run.
     pub respond: Vec<Template>,
+    /// Whether it opens incidents; a rule that only feeds correlations does not.
+    pub opens: bool,
+    /// The correlations that its qualifying matches feed.
+    pub feeds: Vec<Feed>,
+}
+
+/// What a match is to the rule that it is fed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It counts, as this step of several.
+    Counts(u8),
+    /// It closes a case.
+    Closes,
+    /// It makes a case graver, by the escalation of this number.
+    Escalates(u8),
+}
+
+/// How a predicate feeds a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// As what.
+    pub role: Role,
+    /// The fields that fill the rule's `group_by`, in its order.
+    pub group_by: Vec<FieldId>,
+    /// The fields whose values, taken together, are counted.
+    pub value: Vec<FieldId>,
+    /// The fields that steps share: for each variable of the rule, the field of this step.
+    pub bound: Vec<Option<FieldId>>,
+}
+
+/// How the qualifying matches of one correlation feed another: by position in the group of the
+/// first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The correlation fed.
+    pub rule: RuleIndex,
+    /// As which step.
+    pub step: u8,
+    /// What fills its `group_by`.
+    pub group_by: Vec<usize>,
+    /// What is counted.
+    pub value: Vec<usize>,
+    /// For each of its variables what this step binds.
+    pub bound: Vec<Option<usize>>,
 }
 
 impl Rule {
@@ -201,8 +229,8 @@ pub struct RuleSet {
     /// Their examples, by [`RuleIndex`].
     pub examples: Vec<Examples>,
     predicates: Vec<Predicate>,
-    /// For each predicate the rules that it feeds.
-    inputs: Vec<Vec<RuleIndex>>,
+    /// For each predicate what it feeds.
+    inputs: Vec<Vec<Input>>,
     index: Index,
 }
 
@@ -226,9 +254,9 @@ impl RuleSet {
         self.index.wants(event_source, event_name)
     }
 
-    /// The rules that a record matches, each once. `fields` has the derived ones filled in; `raw`
-    /// is for keyword search.
-    pub fn matches(&self, fields: &Fields<'_>, raw: &str, out: &mut Vec<RuleIndex>) {
+    /// What a record feeds to which rules. `fields` has the derived ones filled in; `raw` is for
+    /// keyword search.
+    pub fn feeds<'r>(&'r self, fields: &Fields<'_>, raw: &str, out: &mut Vec<&'r Input>) {
         out.clear();
         let text = |id| fields.text(id).unwrap_or_default();
         let mut candidates = Vec::new();
@@ -239,6 +267,14 @@ impl RuleSet {
                 out.extend(self.inputs.get(candidate).into_iter().flatten());
             }
         }
+    }
+
+    /// The rules that count a record, each once.
+    pub fn matches(&self, fields: &Fields<'_>, raw: &str, out: &mut Vec<RuleIndex>) {
+        let mut fed = Vec::new();
+        self.feeds(fields, raw, &mut fed);
+        out.clear();
+        out.extend(fed.iter().filter(|input| matches!(input.role, Role::Counts(_))).map(|input| input.rule));
         out.sort_unstable();
         out.dedup();
     }

@@ -63,7 +63,7 @@ fn a_rule_reads_as_written() {
     let rules = compiled(&[GOOD]);
     let rule = &rules.rules[0];
     assert_eq!((rule.level, rule.meta.family.as_str(), rule.quiet), (Level::High, "deletion", Span::from_secs(1800)));
-    assert_eq!(rule.group_by, [("kms.key_arn".to_owned(), derived::KEY_ARN)]);
+    assert_eq!(rule.group_by, ["kms.key_arn"]);
     assert_eq!(matching(&rules, KMS, "DisableKey", ""), ["Key disabled"]);
     assert_eq!(matching(&rules, "KMS.amazonaws.com", "schedulekeydeletion", "").len(), 1);
     assert!(matching(&rules, KMS, "DisableKey", r#","errorCode":"AccessDenied""#).is_empty());
@@ -131,7 +131,7 @@ fn a_rule_without_our_block_has_defaults() {
     let codes: Vec<_> = read.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).collect();
     assert_eq!(codes, ["no-examples"]);
     let rule = &read.rules.unwrap().rules[0];
-    let grouped: Vec<_> = rule.group_by.iter().map(|(path, _)| path.as_str()).collect();
+    let grouped: Vec<_> = rule.group_by.iter().map(String::as_str).collect();
     assert_eq!(grouped, ["kms.key_arn", "kms.principal"]);
     assert_eq!((rule.quiet, rule.lateness), (Rule::DEFAULT_QUIET, Rule::DEFAULT_LATENESS));
 }
@@ -144,8 +144,13 @@ fn correlations_count_and_filters_narrow() {
     let filter = "title: config\nid: 11111111-2222-4333-8444-000000000004\nlogsource: {product: aws}\nfilter: {rules: [denied], own: {userIdentity.invokedBy: config.amazonaws.com}, condition: not own}\n";
     let rules = compiled(&[base, burst, values, filter]);
     assert_eq!(rules.rules.len(), 2, "a counted rule opens nothing of its own");
-    assert_eq!(rules.rules[0].detector, Detector::EventCount { threshold: 10, timespan: Span::from_secs(300) });
-    assert!(matches!(rules.rules[1].detector, Detector::ValueCount { field: derived::KEY_ARN, threshold: 5, .. }));
+    let events = detector::Test::EventCount(detector::Bounds(vec![detector::Bound::Gt(9.0)]));
+    assert_eq!(rules.rules[0].detector, Detector::Window { timespan: Span::from_secs(300), test: events });
+    let values = detector::Test::ValueCount {
+        path: "kms.key_arn".to_owned(),
+        bounds: detector::Bounds::at_least(5.0),
+    };
+    assert!(matches!(&rules.rules[1].detector, Detector::Window { test, .. } if *test == values));
     assert_eq!(matching(&rules, KMS, "Decrypt", r#","errorCode":"AccessDenied""#), ["burst", "keys"]);
     let config =
         r#","errorCode":"AccessDenied","userIdentity":{"type":"AWSService","invokedBy":"config.amazonaws.com"}"#;
@@ -198,7 +203,7 @@ fn every_mistake_has_its_place_and_the_nearest_name() {
         ("[DisableKey, 'Schedule*']", "[]", "f/r.yml:10:5: error[empty-list]"),
         ("eventName: [Disable", "eventName|re: ['(', Disable", "f/r.yml:10:20: error[bad-regex]"),
         ("detection:", "detections:", "f/r.yml:7:1: error[unknown-key]"),
-        ("  quiet: 30m", "  resolve: {}", "f/r.yml:16:3: error[unsupported]"),
+        ("  quiet: 30m", "  resolve: {}", "f/r.yml:16:12: error[bad-value]: `resolve` is a map"),
         ("tags: [", "tags: ]", "error[yaml-syntax]"),
     ] {
         let yaml = GOOD.replacen(from, to, 1);
@@ -223,13 +228,13 @@ fn a_public_rule_with_a_strange_field_is_loaded_with_a_warning() {
 #[test]
 fn mistakes_of_correlations_and_between_files() {
     let burst = "title: burst\nid: 11111111-2222-4333-8444-000000000002\ncorrelation: {type: event_count, rules: [nobody], timespan: 5m, condition: {gte: 9}}\n";
-    assert!(said_of(burst)[0].contains("`nobody`, which is no detection"));
+    assert!(said_of(burst)[0].contains("`nobody`, which is no rule"));
     for (from, to, expected) in [
-        ("gte: 9", "lt: 9", "could be undone by a later record"),
+        ("gte: 9", "atleast: 9", "unknown key `atleast`"),
         ("gte: 9", "gte: 0", "of one or more"),
         ("event_count", "value_count", "needs a `field`"),
         ("event_count", "event_cuont", "did you mean `event_count`?"),
-        ("event_count", "temporal", "not supported by this version"),
+        ("event_count", "temporal", "there are 1 `rules`, and never more match"),
         ("timespan: 5m", "timespan: soon", "'soon' is not a span"),
         ("timespan", "timespann", "did you mean `timespan`?"),
     ] {

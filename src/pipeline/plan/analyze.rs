@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::matched::{Facts, GroupKey, Match, Sample};
+use crate::engine::matched::{Facts, GroupKey, Match, Sample, Signal, signals};
 use crate::engine::watermark::Lane;
 use crate::event::derive::{derive, uses_of};
 use crate::event::field::{FieldId, FieldValue, Fields, core, derived};
 use crate::event::record::Record;
 use crate::keys::enrich;
 use crate::keys::inventory::Inventory;
-use crate::rule::{Detector, Rule, RuleIndex, RuleSet};
+use crate::rule::detector::{Deadline, Test};
+use crate::rule::{Detector, Input, Role, Rule, RuleSet};
+use crate::time::Span;
 
 /// Rules and inventory: everything that a record is read against.
 #[derive(Clone, Debug)]
@@ -41,17 +43,35 @@ impl Analyzer {
             return Analysis::Filtered;
         }
         let lane = lane_of(&record);
-        let mut matches = Vec::new();
-        let mut matching = Vec::new();
+        let mut matches: Vec<Match> = Vec::new();
+        let mut fed = Vec::new();
         let uses = uses_of(&record);
         for used in &uses {
             derive(&mut record, used);
             enrich(&mut record, used, &self.inventory);
-            self.rules.matches(&record.fields, record.raw, &mut matching);
-            for index in &matching {
-                if let Some(rule) = self.rules.rules.get(index.0 as usize) {
-                    matches.extend(match_of(&record, *index, rule, &lane));
+            self.rules.feeds(&record.fields, record.raw, &mut fed);
+            for input in &fed {
+                let Some(rule) = self.rules.rules.get(input.rule.0 as usize) else { continue };
+                let Some((group, signals, number)) = said(&record, rule, input) else { continue };
+                // One record may be several steps of one rule, or two uses of one group.
+                let same = |matched: &&mut Match| matched.rule == input.rule && matched.group == group;
+                if let Some(matched) = matches.iter_mut().find(same) {
+                    matched.signals.extend(
+                        signals.into_iter().filter(|signal| !matched.signals.contains(signal)).collect::<Vec<_>>(),
+                    );
+                    continue;
                 }
+                matches.push(Match {
+                    rule: input.rule,
+                    group,
+                    id: record.id.clone(),
+                    time: record.time,
+                    lane: lane.clone(),
+                    signals,
+                    number,
+                    facts: facts_of(&record.fields),
+                    sample: Some(Arc::new(Sample { raw: evidence_of(&record), details: details_of(&record, rule) })),
+                });
             }
         }
         Analysis::Matches(matches)
@@ -65,29 +85,61 @@ pub fn lane_of(record: &Record<'_>) -> Lane {
     format!("{}/{}", text(core::RECIPIENT_ACCOUNT), text(core::AWS_REGION)).chars().take(64).collect::<String>().into()
 }
 
-fn match_of(record: &Record<'_>, index: RuleIndex, rule: &Rule, lane: &Lane) -> Option<Match> {
+/// The group that an input puts a record in, and what it says there; nothing when the record lacks
+/// what is to be counted or bound.
+fn said(record: &Record<'_>, rule: &Rule, input: &Input) -> Option<(GroupKey, Vec<Signal>, Option<f64>)> {
     let fields = &record.fields;
-    let value = match &rule.detector {
-        // A record without the value has nothing to count.
-        Detector::ValueCount { field, .. } => Some(Arc::from(text_of(fields, *field)?)),
-        Detector::Every | Detector::EventCount { .. } => None,
+    let value = |id: &FieldId| text_of(fields, *id).map(Arc::<str>::from);
+    let group = input.group_by.iter().map(|id| value(id).unwrap_or_default()).collect();
+    let (signals, number) = match (&rule.detector, input.role) {
+        (_, Role::Closes) => (vec![Signal::Closes], None),
+        (_, Role::Escalates(number)) => (vec![Signal::Escalates(number)], None),
+        (Detector::Case(case), Role::Counts(_)) => {
+            let days = |deadline: &Deadline| {
+                let given = input.value.first().and_then(value).and_then(|text| text.parse::<u32>().ok());
+                u64::from(given.unwrap_or(deadline.default_days).min(MAX_DAYS))
+            };
+            let deadline =
+                case.deadline.as_ref().map(|deadline| record.time + Span::from_secs(days(deadline) * 86_400));
+            (std::iter::once(Signal::Opens).chain(deadline.map(Signal::Deadline)).collect(), None)
+        }
+        (Detector::Window { test, .. }, Role::Counts(step)) => match test {
+            Test::EventCount(_) => (Vec::new(), None),
+            Test::Number { .. } => {
+                let number = input.value.first().and_then(value)?.trim().parse::<f64>().ok();
+                (Vec::new(), Some(number.filter(|number| number.is_finite())?))
+            }
+            // A record without a value has nothing to count.
+            Test::ValueCount { .. } => {
+                let values: Vec<_> = input.value.iter().filter_map(value).collect();
+                if values.len() < input.value.len() {
+                    return None;
+                }
+                (signals(&values, step, Vec::new()), None)
+            }
+            Test::Temporal { .. } | Test::Ordered { .. } => {
+                let bound: Vec<_> = input.bound.iter().map(|id| id.as_ref().and_then(value)).collect();
+                let lacks = |(id, value): (&Option<FieldId>, &Option<Arc<str>>)| id.is_some() && value.is_none();
+                if input.bound.iter().zip(&bound).any(lacks) {
+                    return None;
+                }
+                (signals(&[], step, bound), None)
+            }
+        },
+        (Detector::Every | Detector::NewTerms(_) | Detector::Rate(_) | Detector::Absence(_), _) => (Vec::new(), None),
     };
-    let group = rule.group_by.iter().map(|(_, id)| Arc::from(text_of(fields, *id).unwrap_or_default())).collect();
+    Some((GroupKey(group), signals, number))
+}
+
+/// More days than any deadline has.
+const MAX_DAYS: u32 = 36_500;
+
+fn details_of(record: &Record<'_>, rule: &Rule) -> BTreeMap<String, String> {
     let templates = std::iter::once(&rule.summary).chain(&rule.respond);
-    let details: BTreeMap<_, _> = templates
+    templates
         .flat_map(|template| template.fields())
-        .filter_map(|(path, id)| Some((path.to_owned(), text_of(fields, id)?)))
-        .collect();
-    Some(Match {
-        rule: index,
-        group: GroupKey(group),
-        id: record.id.clone(),
-        time: record.time,
-        lane: lane.clone(),
-        value,
-        facts: facts_of(fields),
-        sample: Some(Arc::new(Sample { raw: evidence_of(record), details })),
-    })
+        .filter_map(|(path, id)| Some((path.to_owned(), text_of(&record.fields, id)?)))
+        .collect()
 }
 
 fn evidence_of(record: &Record<'_>) -> Arc<str> {
