@@ -11,7 +11,6 @@ use crate::pipeline::plan::{Limits, Plan};
 use crate::rule::RuleSet;
 use crate::rule::example::Example;
 use crate::source::{Delivery, Receipt};
-use crate::time::EventTime;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -41,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut failures = Vec::new();
     let mut ran = 0;
     writeln!(out, "{:<13}  {:>5}  {:>6}  RULE", "LEVEL", "FIRES", "SILENT")?;
-    for (rule, examples) in rules.rules.iter().zip(&rules.examples) {
+    for (rule, examples) in rules.rules.iter().zip(&rules.examples).filter(|(rule, _)| rule.opens) {
         let mut passed = [0, 0];
         for (at, (list, wanted)) in [(&examples.fires, true), (&examples.silent, false)].into_iter().enumerate() {
             for example in list {
@@ -97,9 +96,12 @@ fn try_example(
         sent_at: None,
         receive_count: 1,
     };
-    let planned = plan.batch(&[delivery], EventTime::MAX);
+    let end = example.end();
+    let planned = plan.batch(&[delivery], end);
+    let (concluded, _) = plan.conclude(end);
+    let mut alerts = planned.commit.outbox.iter().chain(&concluded.outbox);
     Ok(Outcome {
-        fired: planned.commit.outbox.iter().any(|alert| alert.rule.id == rule_id),
+        fired: alerts.any(|alert| alert.rule.id == rule_id),
         unreadable: planned.park.into_iter().next().map(|(_, reason)| reason),
     })
 }

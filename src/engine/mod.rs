@@ -405,6 +405,19 @@ impl Engine {
         }
     }
 
+    /// No further record comes, as at the end of a replay: verdicts that wait for late ones are given.
+    pub fn conclude(&mut self) {
+        let rules = self.rules.clone();
+        let mut ids: Vec<_> = self.slots.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let Some(rule) = rules.rules.get(slot.rule.0 as usize) else { continue };
+            let (index, done) = (slot.rule, slot.group.conclude(rule));
+            self.settle_up(id, rule, index, done, None, self.marks.now());
+        }
+    }
+
     /// Everything that changed since the last call.
     pub fn take_step(&mut self) -> Step {
         let (headers, heads) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.heads));

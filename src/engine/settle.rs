@@ -69,6 +69,15 @@ impl Group {
         done
     }
 
+    /// No further record comes: the verdicts that wait for late ones are given.
+    pub fn conclude(&mut self, rule: &Rule) -> Outcome {
+        let mut done = Outcome::default();
+        if rule.detector.is_settled() {
+            self.give_verdicts(rule, &Shape::of(rule), EventTime::MAX, &mut done);
+        }
+        done
+    }
+
     fn give_verdicts(&mut self, rule: &Rule, shape: &Shape, watermark: EventTime, done: &mut Outcome) {
         while let Some(at) = self.unjudged.first().copied().filter(|at| *at + shape.lateness < watermark) {
             self.unjudged.remove(&at);

@@ -40,6 +40,8 @@ pub struct FileResult {
     pub failure: Option<String>,
     matches: Vec<Match>,
     kept: Kept,
+    /// Time of the latest record, whether a rule matched it or not.
+    last: Option<EventTime>,
     /// Records of earlier pieces, so that their numbers go on.
     pieces_before: u64,
 }
@@ -148,8 +150,10 @@ impl Reader {
             || self.window.until.is_some_and(|until| record.time >= until);
         if outside || !self.analyzer.rules.wants(record.source(), record.name()) {
             result.accounting.filtered += 1;
+            result.last = result.last.max((!outside).then_some(record.time));
             return;
         }
+        result.last = result.last.max(Some(record.time));
         let key = RecordKey::of(&record.id, &lane_of(&record));
         if self.seen.contains(&key) || (self.seen.len() < MAX_SEEN && !self.seen.insert(key)) {
             result.accounting.duplicate += 1;
@@ -165,6 +169,7 @@ impl Reader {
 /// The incidents of all files, each once in its final state, by first event time and id.
 #[must_use]
 pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Redaction) -> Vec<Alert> {
+    let end = results.iter().filter_map(|result| result.last).max();
     let mut matches: Vec<Match> = results.into_iter().flat_map(|result| result.matches).collect();
     matches.sort_by(|a, b| (a.time, &a.id, a.rule, &a.group).cmp(&(b.time, &b.id, b.rule, &b.group)));
     // Each file kept its own earliest; of all together fewer are.
@@ -193,9 +198,10 @@ pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Reda
             keep(engine.take_step().transitions);
         }
     }
-    if let Some(matched) = matches.last() {
-        engine.pass_time(matched.time);
+    if let Some(end) = end {
+        engine.pass_time(end);
         engine.expire();
+        engine.conclude();
     }
     keep(engine.take_step().transitions);
     keep(engine.open());

@@ -23,6 +23,18 @@ pub struct Example {
     pub records: Vec<String>,
 }
 
+impl Example {
+    /// Time of the last record: what the example knows of the world ends there.
+    #[must_use]
+    pub fn end(&self) -> EventTime {
+        let time = |record: &String| {
+            let record: Value = serde_json::from_str(record).ok()?;
+            EventTime::parse(record.get("eventTime")?.as_str()?).ok()
+        };
+        self.records.iter().filter_map(time).max().unwrap_or(EventTime::MIN)
+    }
+}
+
 /// A rule's examples.
 #[derive(Clone, Debug, Default)]
 pub struct Examples {

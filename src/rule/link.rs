@@ -192,7 +192,11 @@ impl<'t> Linker<'t, '_> {
 
     fn check_fields(&mut self, document: &Document<'_>, extra: &[(String, Place)], only_kms: bool) {
         let mut diagnostics = Diagnostics::new(document.path);
-        for (path, place) in document.used.iter().chain(extra) {
+        let is_alias = |path: &String| match &document.kind {
+            Kind::Correlation(correlation) => correlation.aliases.iter().any(|alias| alias.name == *path),
+            Kind::Detection(_) | Kind::Filter { .. } => false,
+        };
+        for (path, place) in document.used.iter().chain(extra).filter(|(path, _)| !is_alias(path)) {
             let Err(unknown) = catalogue::check(path, only_kms) else { continue };
             let message = format!("no record has a field `{path}`");
             let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));

@@ -146,10 +146,7 @@ fn correlations_count_and_filters_narrow() {
     assert_eq!(rules.rules.len(), 2, "a counted rule opens nothing of its own");
     let events = detector::Test::EventCount(detector::Bounds(vec![detector::Bound::Gt(9.0)]));
     assert_eq!(rules.rules[0].detector, Detector::Window { timespan: Span::from_secs(300), test: events });
-    let values = detector::Test::ValueCount {
-        path: "kms.key_arn".to_owned(),
-        bounds: detector::Bounds::at_least(5.0),
-    };
+    let values = detector::Test::ValueCount { path: "kms.key_arn".to_owned(), bounds: detector::Bounds::at_least(5.0) };
     assert!(matches!(&rules.rules[1].detector, Detector::Window { test, .. } if *test == values));
     assert_eq!(matching(&rules, KMS, "Decrypt", r#","errorCode":"AccessDenied""#), ["burst", "keys"]);
     let config =

@@ -162,6 +162,13 @@ impl Plan {
         (self.step(now, &mut accounting), accounting)
     }
 
+    /// No further record comes, as at the end of a rule's example.
+    pub fn conclude(&mut self, now: EventTime) -> (Commit, Accounting) {
+        let mut accounting = Accounting::default();
+        self.engine.conclude();
+        (self.step(now, &mut accounting), accounting)
+    }
+
     /// The last commit is durable: copies of its records need not be looked at again.
     pub fn committed(&mut self) {
         self.recent.extend(self.fresh.drain(..));
