@@ -2,6 +2,7 @@
 //! adapters.
 
 pub mod check;
+mod reload;
 pub mod replay;
 pub mod rules;
 pub mod run;
