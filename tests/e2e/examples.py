@@ -77,6 +77,19 @@ def move_to_now(example: Example) -> None:
         record["eventTime"] = timestamp(at + shift)
 
 
+# What an inventory says of all keys at once, and so cannot be shared by examples that say something else.
+OF_ALL = ("accounts", "approved_regions", "supply_line")
+
+
+def group(example: Example) -> str:
+    """Examples of one group can share an inventory: their own accounts differ, all else is the same."""
+    keys = example.keys or {}
+    own = rf"7[0-9]{{11}}|{UUID.pattern}"
+    return json.dumps({name: sorted(re.sub(own, "own", text) for text in keys.get(name, [])) for name in OF_ALL})
+
+
 def inventory(examples: list[Example]) -> dict:
     """One inventory that holds all of theirs."""
-    return {"domains": [domain for example in examples for domain in (example.keys or {}).get("domains", [])]}
+    every = [example.keys or {} for example in examples]
+    shared = {name: sorted({text for keys in every for text in keys.get(name, [])}) for name in OF_ALL}
+    return {"domains": [domain for keys in every for domain in keys.get("domains", [])]} | shared
