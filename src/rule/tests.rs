@@ -26,6 +26,9 @@ kmswatch:
   quiet: 30m
   summary: '{kms.principal} disabled {kms.key}'
   examples: {fires: [{eventName: DisableKey}], silent: [{eventName: EnableKey}]}
+  respond: ['aws kms enable-key --key-id {kms.key_arn}']
+description: What it means.
+falsepositives: [none]
 ";
 
 fn text(path: &str, text: &str) -> RuleText {

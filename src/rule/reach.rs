@@ -1,0 +1,373 @@
+//! What a condition can hold for, told without a record: which KMS operations a rule watches, and
+//! whether some record can meet it at all.
+//!
+//! Invariant: in doubt a condition may hold. A field of which nothing is assumed decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::pattern::ValueTest;
+use super::predicate::Predicate;
+use super::{Role, Rule, RuleIndex, RuleSet};
+use crate::event::derive::KMS_SOURCE;
+use crate::event::field::{FieldId, core, derived};
+use crate::event::operation::{Class, OPERATIONS, Origin};
+
+/// Who writes a record of KMS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// CloudTrail, of a call to the API.
+    Api,
+    /// CloudTrail, of what KMS did by itself.
+    Service,
+    /// EventBridge, without CloudTrail.
+    Direct,
+}
+
+impl Writer {
+    /// For a table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "API",
+            Self::Service => "service event",
+            Self::Direct => "direct event",
+        }
+    }
+}
+
+/// A kind of record of KMS, by its `eventName`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// `eventName`.
+    pub name: &'static str,
+    /// What it is for.
+    pub class: Class,
+    /// Who writes it.
+    pub writer: Writer,
+}
+
+/// The events that KMS sends to EventBridge itself (aws-facts 1.6).
+const DIRECT_EVENTS: [(&str, Class); 3] = [
+    ("KMS CMK Deletion", Class::Destruction),
+    ("KMS CMK Rotation", Class::Rotation),
+    ("KMS Imported Key Material Expiration", Class::Destruction),
+];
+
+/// How a call ends, as rules read it under `kms.outcome`.
+pub(super) const OUTCOMES: &[&str] = &["success", "denied", "throttled", "dry-run", "error"];
+
+/// Every kind of record of KMS: operations, service events, direct events.
+pub fn calls() -> impl Iterator<Item = Call> {
+    let table = OPERATIONS.iter().map(|operation| Call {
+        name: operation.name,
+        class: operation.class,
+        writer: match operation.origin {
+            Origin::Api => Writer::Api,
+            Origin::Service => Writer::Service,
+        },
+    });
+    table.chain(DIRECT_EVENTS.map(|(name, class)| Call { name, class, writer: Writer::Direct }))
+}
+
+fn is_call(name: &str) -> bool {
+    calls().any(|call| call.name.eq_ignore_ascii_case(name))
+}
+
+fn nothing(_: &str) -> bool {
+    false
+}
+
+/// What is known of a field.
+#[derive(Clone, Copy, Debug)]
+enum Known {
+    Absent,
+    Is(&'static str),
+    /// There, and nothing that this says yes to.
+    Other(fn(&str) -> bool),
+}
+
+/// Whether something holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Truth {
+    No,
+    Perhaps,
+    Yes,
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+impl Truth {
+    pub(super) fn not(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Perhaps => Self::Perhaps,
+            Self::Yes => Self::No,
+        }
+    }
+}
+
+/// A kind of record, as far as it decides about conditions.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    known: BTreeMap<FieldId, Known>,
+}
+
+/// Fields that only records of KMS have.
+const ONLY_OF_KMS: [FieldId; 6] =
+    [derived::OPERATION, derived::CLASS, derived::KEY_ROLE, derived::KEY, derived::KEY_ARN, derived::KEY_ID];
+
+impl Kind {
+    fn of(outcome: &'static str) -> Self {
+        let there = [core::EVENT_ID, core::EVENT_TIME, core::AWS_REGION, derived::PRINCIPAL, derived::SOURCE_KIND];
+        let mut known = BTreeMap::from(there.map(|field| (field, Known::Other(nothing))));
+        known.insert(derived::OUTCOME, Known::Is(outcome));
+        known.insert(core::ERROR_CODE, if outcome == "success" { Known::Absent } else { Known::Other(nothing) });
+        Self { known }
+    }
+
+    /// A record of a service other than KMS.
+    fn elsewhere(outcome: &'static str) -> Self {
+        let mut kind = Self::of(outcome);
+        kind.known.insert(core::EVENT_SOURCE, Known::Other(|source| source.eq_ignore_ascii_case(KMS_SOURCE)));
+        kind.known.insert(core::EVENT_NAME, Known::Other(nothing));
+        kind.known.extend(ONLY_OF_KMS.map(|field| (field, Known::Absent)));
+        kind
+    }
+
+    /// A record of KMS.
+    pub(super) fn of_call(call: Call, outcome: &'static str) -> Self {
+        let mut kind = Self::of_kms(Known::Is(call.name), call.class, outcome);
+        if call.name == "ReEncrypt" {
+            kind.known.remove(&derived::KEY_ROLE);
+        }
+        if ["CreateGrant", "ListGrants"].contains(&call.name) {
+            kind.known.remove(&derived::GRANTEE_EXTERNAL);
+        }
+        kind
+    }
+
+    /// A record of an operation that this table does not have.
+    fn of_unknown_call(outcome: &'static str) -> Self {
+        Self::of_kms(Known::Other(is_call), Class::Unknown, outcome)
+    }
+
+    fn of_kms(name: Known, class: Class, outcome: &'static str) -> Self {
+        let mut kind = Self::of(outcome);
+        kind.known.insert(core::EVENT_SOURCE, Known::Is(KMS_SOURCE));
+        kind.known.insert(core::EVENT_NAME, name);
+        kind.known.insert(derived::OPERATION, name);
+        kind.known.insert(derived::CLASS, Known::Is(class.as_str()));
+        kind.known.extend(
+            [derived::KEY_ROLE, derived::TRAIL_BLINDS_KMS, derived::GRANTEE_EXTERNAL]
+                .map(|field| (field, Known::Absent)),
+        );
+        kind
+    }
+
+    /// All kinds of records: of other services, of KMS, of what KMS may yet come to do.
+    pub(super) fn all() -> Vec<Self> {
+        let elsewhere = OUTCOMES.iter().map(|outcome| Self::elsewhere(outcome));
+        elsewhere.chain(Self::all_of_kms()).collect()
+    }
+
+    pub(super) fn all_of_kms() -> impl Iterator<Item = Self> {
+        let known = calls().flat_map(|call| OUTCOMES.iter().map(move |outcome| Self::of_call(call, outcome)));
+        OUTCOMES.iter().map(|outcome| Self::of_unknown_call(outcome)).chain(known)
+    }
+
+    /// Whether a condition holds for records of this kind.
+    pub(super) fn meets(&self, predicate: &Predicate) -> Truth {
+        match predicate {
+            Predicate::All(parts) => parts.iter().map(|part| self.meets(part)).min().unwrap_or(Truth::Yes),
+            Predicate::Any(parts) => parts.iter().map(|part| self.meets(part)).max().unwrap_or(Truth::No),
+            Predicate::AtLeast(count, parts) => {
+                let mut each: Vec<_> = parts.iter().map(|part| self.meets(part)).collect();
+                each.sort_unstable_by(|a, b| b.cmp(a));
+                match count.checked_sub(1) {
+                    None => Truth::Yes,
+                    Some(last) => each.get(last).copied().unwrap_or(Truth::No),
+                }
+            }
+            Predicate::Not(part) => self.meets(part).not(),
+            Predicate::SomeOf(field, tests) => self.some_of(*field, tests),
+            Predicate::AllOf(field, tests) => {
+                let each = tests.iter().map(|test| self.some_of(*field, std::slice::from_ref(test)));
+                each.min().unwrap_or(Truth::Yes)
+            }
+            Predicate::Exists(field, wanted) => match self.known.get(field) {
+                None => Truth::Perhaps,
+                Some(known) => (matches!(known, Known::Absent) != *wanted).into(),
+            },
+            _ => Truth::Perhaps,
+        }
+    }
+
+    fn some_of(&self, field: FieldId, tests: &[ValueTest]) -> Truth {
+        let Some(known) = self.known.get(&field) else { return Truth::Perhaps };
+        let one = |test: &ValueTest| match (known, test) {
+            (Known::Absent, ValueTest::Null) => Truth::Yes,
+            (Known::Absent, _) | (_, ValueTest::Null) => Truth::No,
+            (Known::Is(text), test) => test.passes_text(text).into(),
+            (Known::Other(excluded), ValueTest::Equals(needle)) if excluded(&needle.text) => Truth::No,
+            (Known::Other(_), test) if passes_anything(test) => Truth::Yes,
+            (Known::Other(_), _) => Truth::Perhaps,
+        };
+        tests.iter().map(one).max().unwrap_or(Truth::No)
+    }
+}
+
+/// `contains ''` and its like.
+fn passes_anything(test: &ValueTest) -> bool {
+    ["", "a", "Z9-zq.4:/"].iter().all(|text| test.passes_text(text))
+}
+
+/// What of KMS a rule looks at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// It may hold for any call, even one that nobody knows yet: it watches who calls, from where or
+    /// with what result, and no operation in particular.
+    pub any_call: bool,
+    /// Otherwise the names of the calls, succeeded or denied, that it may hold for.
+    pub calls: BTreeSet<&'static str>,
+}
+
+/// What of KMS a condition looks at.
+#[must_use]
+pub fn watched(predicate: &Predicate) -> Watched {
+    let may = |kind: &Kind| kind.meets(predicate) != Truth::No;
+    // A name that no pattern means, so that only what does not look at names may hold.
+    let nobody_s = |outcome: &'static str| Kind::of_kms(Known::Is("\u{2014}"), Class::Unknown, outcome);
+    if OUTCOMES.iter().any(|outcome| may(&nobody_s(outcome))) {
+        return Watched { any_call: true, calls: BTreeSet::new() };
+    }
+    let met = |call: &Call| ["success", "denied"].iter().any(|outcome| may(&Kind::of_call(*call, outcome)));
+    Watched { any_call: false, calls: calls().filter(met).map(|call| call.name).collect() }
+}
+
+impl RuleSet {
+    /// What of KMS each rule counts, by [`super::RuleIndex`]: itself, or through what feeds it.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Watched> {
+        let mut all = vec![Watched::default(); self.rules.len()];
+        for (predicate, inputs) in self.predicates.iter().zip(&self.inputs) {
+            let counts: Vec<_> = inputs.iter().filter(|input| matches!(input.role, Role::Counts(_))).collect();
+            if !counts.is_empty() {
+                let watched = watched(predicate);
+                for input in counts {
+                    add(&mut all, input.rule, &watched);
+                }
+            }
+        }
+        // Correlations over correlations: at most as many rounds as there are rules.
+        for _ in 0..self.rules.len() {
+            let fed = |(at, rule): (usize, &Rule)| {
+                let watched = all.get(at).cloned().unwrap_or_default();
+                rule.feeds.iter().map(|feed| (feed.rule, watched.clone())).collect::<Vec<_>>()
+            };
+            let fed: Vec<_> = self.rules.iter().enumerate().flat_map(fed).collect();
+            let changed = fed.iter().fold(false, |changed, (rule, more)| add(&mut all, *rule, more) | changed);
+            if !changed {
+                break;
+            }
+        }
+        all
+    }
+}
+
+/// Whether it was news.
+fn add(all: &mut [Watched], rule: RuleIndex, more: &Watched) -> bool {
+    let Some(known) = all.get_mut(rule.0 as usize) else { return false };
+    let before = (known.any_call, known.calls.len());
+    known.any_call |= more.any_call;
+    known.calls.extend(&more.calls);
+    before != (known.any_call, known.calls.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::derive::{derive, uses_of};
+    use crate::event::field::Projection;
+    use crate::event::record::decode;
+    use crate::rule::{RuleText, pack};
+
+    #[test]
+    fn the_calls_are_of_the_class_that_records_are_given() {
+        assert_eq!(calls().count(), 61);
+        for call in calls() {
+            let raw = format!(
+                r#"{{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"{}"}}"#,
+                call.name
+            );
+            let mut record = decode(&raw, &Projection::fixed()).unwrap();
+            let used = uses_of(&record).remove(0);
+            derive(&mut record, &used);
+            assert_eq!(record.fields.text(derived::CLASS), Some(call.class.as_str()), "{}", call.name);
+        }
+    }
+
+    fn watched_by(selection: &str, condition: &str) -> Watched {
+        let text = format!(
+            "title: x\nid: 11111111-2222-4333-8444-555555555555\nlogsource: {{product: aws}}\ndetection:\n  a: {selection}\n  b: {{kms.class: enumeration}}\n  _c: {{kms.operation: Decrypt}}\n  condition: {condition}\n"
+        );
+        let rules = RuleSet::compile(&[RuleText { path: "x.yml".to_owned(), text }]);
+        rules.rules.unwrap().watched().remove(0)
+    }
+
+    #[test]
+    fn what_conditions_watch() {
+        let of = |selection: &str, condition: &str| {
+            let watched = watched_by(selection, condition);
+            assert!(!watched.any_call, "{selection} {condition}");
+            watched.calls.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of("{eventSource: kms.amazonaws.com, eventName: Sign}", "a and not b"), "Sign");
+        assert_eq!(of("{kms.class: policy}", "a or (b and _c)"), "PutKeyPolicy");
+        assert_eq!(
+            of("{kms.operation|endswith: CustomKeyStore, kms.outcome: denied}", "a and not b").split(' ').count(),
+            5
+        );
+        assert_eq!(of("{kms.operation: Sign, kms.outcome: throttled}", "a and not b"), "", "neither done nor denied");
+        assert_eq!(of("{eventSource: s3.amazonaws.com}", "a and not b"), "");
+        assert_eq!(of("{kms.key_role: destination, kms.class: cryptographic}", "a and not b"), "ReEncrypt");
+        for (any, condition) in [
+            ("{eventSource: kms.amazonaws.com, kms.outcome: denied}", "a and not b"),
+            ("{userIdentity.type: Root}", "a and not _c and not b"),
+            ("{eventSource: kms.amazonaws.com, errorMessage|contains: pending deletion}", "a or b"),
+        ] {
+            assert!(watched_by(any, condition).any_call, "{any}");
+        }
+    }
+
+    #[test]
+    fn what_an_example_fires_on_is_watched() {
+        let rules = RuleSet::compile(&pack::shipped()).rules.unwrap();
+        let watched = rules.watched();
+        let mut seen = 0;
+        for examples in &rules.examples {
+            for raw in examples.fires.iter().chain(&examples.silent).flat_map(|example| &example.records) {
+                let record = decode(raw, &rules.projection).unwrap();
+                for used in uses_of(&record) {
+                    let mut one = record.clone();
+                    derive(&mut one, &used);
+                    let mut matched = Vec::new();
+                    rules.matches(&one.fields, raw, &mut matched);
+                    let name = calls().find(|call| call.name == one.name() && one.source() == KMS_SOURCE);
+                    let outcome = one.fields.text(derived::OUTCOME).unwrap_or_default();
+                    let Some(call) = name.filter(|_| ["success", "denied"].contains(&outcome)) else { continue };
+                    for rule in matched {
+                        seen += 1;
+                        let watched = &watched[rule.0 as usize];
+                        let title = &rules.rules[rule.0 as usize].meta.title;
+                        assert!(watched.any_call || watched.calls.contains(call.name), "{title}: {}", call.name);
+                    }
+                }
+            }
+        }
+        assert!(seen > 100, "{seen}");
+    }
+}
