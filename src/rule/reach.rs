@@ -120,12 +120,42 @@ pub(super) struct Kind {
 const ONLY_OF_KMS: [FieldId; 6] =
     [derived::OPERATION, derived::CLASS, derived::KEY_ROLE, derived::KEY, derived::KEY_ARN, derived::KEY_ID];
 
+/// Calls that are about no key.
+const KEYLESS: [&str; 9] = [
+    "ConnectCustomKeyStore",
+    "CreateCustomKeyStore",
+    "DeleteCustomKeyStore",
+    "DescribeCustomKeyStores",
+    "DisconnectCustomKeyStore",
+    "GenerateRandom",
+    "ListKeys",
+    "ListRetirableGrants",
+    "UpdateCustomKeyStore",
+];
+
+/// Fields that the key of a call fills in.
+const OF_A_KEY: [FieldId; 9] = [
+    derived::KEY,
+    derived::KEY_ARN,
+    derived::KEY_ID,
+    derived::KEY_ROLE,
+    derived::DOMAIN,
+    derived::TIER,
+    derived::OWNER,
+    derived::OWNER_ACCOUNT,
+    derived::EXPECTED,
+];
+
 impl Kind {
     fn of(outcome: &'static str) -> Self {
         let there = [core::EVENT_ID, core::EVENT_TIME, core::AWS_REGION, derived::PRINCIPAL, derived::SOURCE_KIND];
         let mut known = BTreeMap::from(there.map(|field| (field, Known::Other(nothing))));
         known.insert(derived::OUTCOME, Known::Is(outcome));
-        known.insert(core::ERROR_CODE, if outcome == "success" { Known::Absent } else { Known::Other(nothing) });
+        let failed = if outcome == "success" { Known::Absent } else { Known::Other(nothing) };
+        known.insert(core::ERROR_CODE, failed);
+        if outcome == "success" {
+            known.insert(core::ERROR_MESSAGE, Known::Absent);
+        }
         Self { known }
     }
 
@@ -146,6 +176,9 @@ impl Kind {
         }
         if ["CreateGrant", "ListGrants"].contains(&call.name) {
             kind.known.remove(&derived::GRANTEE_EXTERNAL);
+        }
+        if KEYLESS.contains(&call.name) {
+            kind.known.extend(OF_A_KEY.map(|field| (field, Known::Absent)));
         }
         kind
     }
