@@ -46,6 +46,35 @@ impl EventTime {
             .map_err(|error| TimeError { text: trimmed.chars().take(64).collect(), reason: error.to_string() })
     }
 
+    /// Reads an instant as CloudTrail writes some dates of requests and responses, in UTC: RFC 3339,
+    /// or `Nov 2, 2021, 11:25:25 PM`, also without the second comma and with a 24-hour clock before
+    /// the AM or PM (captures INDEX, oddity 14).
+    ///
+    /// # Errors
+    /// The text, and why it is no instant.
+    pub fn parse_locale(text: &str) -> Result<Self, TimeError> {
+        let plain = text.trim().replace([',', '\u{202f}'], " ");
+        let words: Vec<&str> = plain.split_whitespace().collect();
+        let (clock, hour) =
+            match words.get(3).and_then(|clock| Some((clock, clock.split(':').next()?.parse::<u8>().ok()?))) {
+                Some((clock, hour)) => (*clock, hour),
+                None => return Self::parse(text),
+            };
+        let read = match (words.as_slice(), hour) {
+            ([month, day, year, _, half], 1..=12) => {
+                jiff::civil::DateTime::strptime("%b %d %Y %I:%M:%S %p", format!("{month} {day} {year} {clock} {half}"))
+            }
+            ([month, day, year, ..], _) => {
+                jiff::civil::DateTime::strptime("%b %d %Y %H:%M:%S", format!("{month} {day} {year} {clock}"))
+            }
+            _ => return Self::parse(text),
+        };
+        let stamp = read.and_then(|read| jiff::tz::Offset::UTC.to_timestamp(read));
+        stamp
+            .map(|stamp| Self(stamp.as_millisecond()))
+            .map_err(|error| TimeError { text: text.chars().take(64).collect(), reason: error.to_string() })
+    }
+
     /// `self - span`, stopping at [`EventTime::MIN`].
     #[must_use]
     pub const fn saturating_sub(self, span: Span) -> Self {
@@ -183,6 +212,22 @@ pub trait Clock: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_as_people_write_them() {
+        for (text, expected) in [
+            ("Nov 2, 2021, 11:25:25 PM", "2021-11-02T23:25:25Z"),
+            ("Apr 12, 2021 18:58:30 PM", "2021-04-12T18:58:30Z"),
+            ("Jul 31, 2020 12:00:00 AM", "2020-07-31T00:00:00Z"),
+            ("Jul 31, 2020 0:05:00 AM", "2020-07-31T00:05:00Z"),
+            ("2026-01-05T10:00:00Z", "2026-01-05T10:00:00Z"),
+        ] {
+            assert_eq!(EventTime::parse_locale(text).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["", "soon", "Jul 31, 2020 25:00:00 AM", "Foo 31, 2020 12:00:00 AM", "1 2 3 4"] {
+            assert!(EventTime::parse_locale(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn reads_the_spellings_seen_in_captures() {

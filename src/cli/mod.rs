@@ -6,6 +6,7 @@ pub mod list;
 pub mod replay;
 pub mod rules;
 pub mod run;
+pub mod seed;
 pub mod test;
 
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::Args),
     /// Find incidents in captured CloudTrail files
     Replay(replay::Args),
+    /// Teach the service what is usual, from captured files
+    Seed(seed::Args),
     /// Look for mistakes in rules
     Check(check::Args),
     /// Run the examples that rules carry
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Seed(args) => seed::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),

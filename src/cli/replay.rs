@@ -85,17 +85,10 @@ const MAX_TOLD: usize = 5;
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let rules = Arc::new(rules::load(args.rules.as_deref())?);
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
-    let mut files = Vec::new();
-    for path in &args.paths {
-        if path.as_os_str() == "-" {
-            files.push(path.clone());
-        } else {
-            files.extend(files_under(path).map_err(|error| Usage(error.to_string()))?);
-        }
-    }
+    let files = files(&args.paths)?;
     let analyzer = Analyzer { rules: rules.clone(), inventory };
     let reader = Reader::new(analyzer, Window { since: args.since, until: args.until });
-    let results = read_all(&files, &reader, threads(args));
+    let results = read_all(&files, &reader, args.threads);
     let mut accounting = crate::pipeline::plan::Accounting::default();
     let mut failed = false;
     for (file, result) in files.iter().zip(&results) {
@@ -125,13 +118,27 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn threads(args: &Args) -> usize {
+/// The files that were meant, those of folders included.
+pub(super) fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            files.push(path.clone());
+        } else {
+            files.extend(files_under(path).map_err(|error| Usage(error.to_string()))?);
+        }
+    }
+    Ok(files)
+}
+
+fn workers(wanted: Option<u16>) -> usize {
     let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    args.threads.map_or_else(available, usize::from)
+    wanted.map_or_else(available, usize::from)
 }
 
 /// Reads all files, a few at a time; results are in the order of the files.
-fn read_all(files: &[PathBuf], reader: &Reader, threads: usize) -> Vec<FileResult> {
+pub(super) fn read_all(files: &[PathBuf], reader: &Reader, threads: Option<u16>) -> Vec<FileResult> {
+    let threads = workers(threads);
     let progress = progress_bar(files.len());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -180,7 +187,7 @@ fn progress_bar(files: usize) -> ProgressBar {
     ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(file: &Path, result: &FileResult) {
+pub(super) fn tell(file: &Path, result: &FileResult) {
     for reason in result.unreadable.iter().take(MAX_TOLD) {
         say(&format!("{}: {}", file.display(), printable(reason)));
     }

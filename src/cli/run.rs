@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
 }
 
-fn read_settings(path: &Path) -> anyhow::Result<Settings> {
+pub(super) fn read_settings(path: &Path) -> anyhow::Result<Settings> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Usage(format!("{}: {error}; `kmswatch run --print-config` shows an example", path.display()))
     })?;

@@ -9,12 +9,17 @@
 //! the design's sentence, written naively).
 
 pub mod bucket;
+mod cascade;
 mod cases;
 pub mod chain;
 pub mod detector;
 pub mod group;
 pub mod incident;
+mod learn;
+mod limits;
 pub mod matched;
+mod restore;
+mod scopes;
 mod settle;
 pub mod shape;
 mod state;
@@ -25,16 +30,17 @@ pub mod watermark;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use cascade::hand_on;
 use detector::Memory;
 use group::{Around, Group, Outcome};
 use incident::{Change, Snapshot};
 use matched::{GroupKey, Match};
+use scopes::ScopeKey;
+use state::GroupId;
 pub use state::RestoreError;
-use state::{GroupId, Row};
 use watermark::{Lane, Watermarks};
 
-use crate::event::EventId;
-use crate::rule::{Detector, Feed, Rule, RuleIndex, RuleSet};
+use crate::rule::{Detector, Rule, RuleIndex, RuleSet};
 use crate::time::{EventTime, Span};
 
 /// One row of the engine's state: an opaque key and its new value, or its removal.
@@ -140,9 +146,6 @@ pub struct Engine {
     rows: Rows,
 }
 
-/// A rule's id and the values that make one of its scopes.
-type ScopeKey = (Arc<str>, Vec<Arc<str>>);
-
 /// Whether changes are written down for a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rows {
@@ -177,78 +180,6 @@ impl Engine {
     #[must_use]
     pub fn without_rows(self) -> Self {
         Self { rows: Rows::Unwanted, ..self }
-    }
-
-    /// Takes back the rows that [`Step::deltas`] wrote. Rows of rules that are gone or count
-    /// something else now are removed with the next step; returns how many groups that were.
-    ///
-    /// # Errors
-    /// When a row cannot be read.
-    pub fn restore(&mut self, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<u64, RestoreError> {
-        let by_id: HashMap<&str, RuleIndex> = (0_u32..)
-            .map(RuleIndex)
-            .zip(&self.rules.rules)
-            .map(|(index, rule)| (rule.meta.id.as_str(), index))
-            .collect();
-        let mut orphans = 0;
-        let mut parts = Vec::new();
-        for (key, value) in rows {
-            match state::read(key, value)? {
-                Row::Watermark { lane, mark } => self.marks.restore(lane, mark),
-                Row::Scope { rule_id, values, first } => {
-                    if by_id.contains_key(&*rule_id) {
-                        self.scopes.insert((rule_id, values), first);
-                    } else {
-                        self.step.deltas.push(StateDelta { key: key.clone(), value: None });
-                    }
-                }
-                Row::Group { id, rule_id, group } => {
-                    let rule = by_id
-                        .get(rule_id.as_str())
-                        .and_then(|index| Some((*index, self.rules.rules.get(index.0 as usize)?)));
-                    match rule {
-                        Some((index, rule)) if GroupId::of(rule, &group.key) == id => {
-                            let slot = Slot { rule: index, group: *group, due: None, age: (false, EventTime::MIN) };
-                            self.slots.insert(id, slot);
-                        }
-                        _ => {
-                            orphans += 1;
-                            self.step.deltas.push(StateDelta { key: key.clone(), value: None });
-                        }
-                    }
-                }
-                part => parts.push((key, part)),
-            }
-        }
-        for (key, part) in parts {
-            let id = match &part {
-                Row::Head { id, .. } | Row::Entry { id, .. } | Row::Sample { id, .. } => *id,
-                Row::Group { .. } | Row::Watermark { .. } | Row::Scope { .. } => continue,
-            };
-            let Some(slot) = self.slots.get_mut(&id) else {
-                self.step.deltas.push(StateDelta { key: key.clone(), value: None });
-                continue;
-            };
-            match part {
-                Row::Head { time, head, .. } => {
-                    if let Some(rule) = self.rules.rules.get(slot.rule.0 as usize) {
-                        slot.group.restore_head(rule, time, head);
-                    }
-                }
-                Row::Entry { time, event, entry, .. } => slot.group.restore_entry(time, event, entry),
-                Row::Sample { time, event, sample, .. } => {
-                    slot.group.samples.insert((time, event), Arc::new(sample));
-                }
-                Row::Group { .. } | Row::Watermark { .. } | Row::Scope { .. } => {}
-            }
-        }
-        let mut ids: Vec<_> = self.slots.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.entries += self.slots.get(&id).map_or(0, |slot| slot.group.entries());
-            self.index(id);
-        }
-        Ok(orphans)
     }
 
     /// Applies one match that came at `now`.
@@ -314,50 +245,6 @@ impl Engine {
         // Correlations of correlations have no circles (the linker sees to it), so this ends.
         for matched in handed_on {
             self.apply(&matched, now);
-        }
-    }
-
-    /// Of new terms: when the scope of a match was first seen, this match included.
-    fn scope_first(&mut self, rule: &Rule, matched: &Match, now: EventTime) -> EventTime {
-        let Detector::NewTerms(terms) = &rule.detector else { return EventTime::MAX };
-        let values = terms.per.iter().filter_map(|at| matched.group.0.get(*at).cloned()).collect();
-        let key: ScopeKey = (rule.meta.id.as_str().into(), values);
-        match self.scopes.get(&key).copied() {
-            Some(first) if first <= matched.time => first,
-            known => {
-                if known.is_none() && self.scopes.len() >= self.limits.max_groups {
-                    *self.step.evicted.entry(matched.rule).or_default() += 1;
-                    return EventTime::MAX;
-                }
-                self.scopes.insert(key.clone(), matched.time);
-                self.fresh_scopes.insert(key.clone());
-                if known.is_some() {
-                    self.reconsider(rule, matched.rule, &key, &terms.per, matched.time, now);
-                }
-                matched.time
-            }
-        }
-    }
-
-    /// A scope turned out to be older: its groups are looked at once more.
-    fn reconsider(
-        &mut self,
-        rule: &Rule,
-        index: RuleIndex,
-        scope: &ScopeKey,
-        per: &[usize],
-        first: EventTime,
-        now: EventTime,
-    ) {
-        let in_scope = |slot: &Slot| {
-            slot.rule == index && per.iter().zip(&scope.1).all(|(at, value)| slot.group.key.0.get(*at) == Some(value))
-        };
-        let mut ids: Vec<_> = self.slots.iter().filter(|(_, slot)| in_scope(slot)).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        for id in ids {
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
-            let done = slot.group.reconsider(rule, first, now);
-            self.settle_up(id, rule, index, done, None, now);
         }
     }
 
@@ -523,58 +410,4 @@ impl Engine {
             self.step.deltas.extend(state::bucket_removals(id, *time, bucket.entries.keys()));
         }
     }
-
-    /// Gives up groups while there are too many: the oldest of the rule that has most.
-    fn keep_limits(&mut self) {
-        while self.slots.len() > self.limits.max_groups || self.entries > self.limits.max_entries {
-            let Some((rule, oldest)) = self
-                .ages
-                .iter()
-                .max_by_key(|(_, ages)| ages.len())
-                .and_then(|(rule, ages)| Some((*rule, ages.first()?.2)))
-            else {
-                return;
-            };
-            // What was open and is given up is told of, or its page would stay open for ever.
-            if let Some(slot) = self.slots.get_mut(&oldest)
-                && let Some(of_rule) = self.rules.rules.get(rule.0 as usize)
-            {
-                slot.group.saturated = true;
-                let group = slot.group.key.clone();
-                for snapshot in slot.group.open(of_rule).into_iter().filter(|_| of_rule.opens) {
-                    let change = Change::Ended;
-                    self.step.transitions.push(Transition { rule, group: group.clone(), change, snapshot });
-                }
-            }
-            self.remove(oldest);
-            *self.step.evicted.entry(rule).or_default() += 1;
-        }
-    }
-}
-
-/// The matches that a rule's qualifying ones are to the correlations that count it.
-fn hand_on(rule: &Rule, group: &Group, passed: &[(EventTime, EventId)], cause: Option<&Match>) -> Vec<Match> {
-    let lane = || cause.map(|cause| cause.lane.clone()).or_else(|| group.lanes.first().cloned());
-    let one = |(time, id): &(EventTime, EventId), feed: &Feed| {
-        let own = cause.filter(|cause| cause.id == *id);
-        let stored = group.buckets.get(time).and_then(|bucket| bucket.entries.get(id));
-        let facts = own.map(|cause| cause.facts.clone()).or_else(|| stored.map(|entry| (*entry.facts).clone()))?;
-        let value = |at: &usize| group.key.0.get(*at).cloned();
-        let values: Vec<_> = feed.value.iter().filter_map(value).collect();
-        let bound = feed.bound.iter().map(|at| at.as_ref().and_then(value)).collect();
-        Some(Match {
-            rule: feed.rule,
-            group: GroupKey(feed.group_by.iter().filter_map(value).collect()),
-            id: id.clone(),
-            time: *time,
-            lane: lane()?,
-            number: values.first().and_then(|value| value.parse().ok()),
-            signals: matched::signals(&values, feed.step, bound),
-            facts,
-            sample: own
-                .and_then(|cause| cause.sample.clone())
-                .or_else(|| group.samples.get(&(*time, id.clone())).cloned()),
-        })
-    };
-    passed.iter().flat_map(|passed| rule.feeds.iter().filter_map(move |feed| one(passed, feed))).collect()
 }

@@ -27,6 +27,9 @@ impl Group {
                 let earliest = seen.earliest().map(|time| time + shape.horizon);
                 earliest.or_else(|| seen.last().map(|time| time + terms.history + shape.horizon))
             }
+            (Memory::Rate(history), Detector::Rate(rate)) if history.learnt => {
+                Some(self.last + rate.history + shape.lateness)
+            }
             (Memory::Rate(history), Detector::Rate(rate)) => {
                 history.first.map(|_| cell_start(history.next.saturating_add(1), rate.every) + shape.lateness)
             }
@@ -134,7 +137,9 @@ impl Group {
         let Memory::Rate(history) = &self.memory else { return };
         let (Some(_), mut next) = (history.first, history.next) else { return };
         let forgotten = cell_of(self.last + rate.history, rate.every);
-        while next < over && next <= forgotten {
+        // Between what was learnt and what comes live nobody counted.
+        let counted = !history.learnt;
+        while counted && next < over && next <= forgotten {
             let count = self.count_in(rate, next);
             let usual = self.usual(rate, next);
             if let Memory::Rate(history) = &mut self.memory {

@@ -3,7 +3,7 @@
 //! One record is one *use* per key: ReEncrypt is two, everything else one. What the inventory knows
 //! (domain, expectation) is added by [`crate`]`::keys`.
 //!
-//! Invariant: a derived field is cleared before it is set, so that nothing is carried over from the
+//! Invariant: derived fields are cleared before any is set, so that nothing is carried over from the
 //! use before.
 
 use serde_json::Value;
@@ -49,14 +49,11 @@ pub fn derive(record: &mut Record<'_>, used: &Use) {
     let source = source_kind(record.fields.text(core::SOURCE_IP));
     let object = object_of(&record.fields);
     let fields = &mut record.fields;
-    for index in [derived::KEY_ROLE, derived::DOMAIN, derived::TIER, derived::OWNER, derived::EXPECTED] {
-        fields.clear(index);
-    }
-    fields.clear(derived::EXPECTED_REASON);
+    fields.clear_derived();
     let mut set = |id, text: Option<String>| match text {
         Some(text) if text.len() <= MAX_TEXT_BYTES => fields.set_text(id, text),
         Some(text) => fields.set_text(id, text.chars().take(MAX_TEXT_BYTES / 4).collect::<String>()),
-        None => fields.clear(id),
+        None => {}
     };
     set(derived::OPERATION, is_kms.then(|| operation.clone()));
     set(derived::CLASS, is_kms.then(|| class(&operation).as_str().to_owned()));
@@ -85,6 +82,7 @@ pub fn derive(record: &mut Record<'_>, used: &Use) {
     set(derived::KEY_ID, key.id.clone());
     set(derived::ALIAS, key.alias.clone());
     derive_accounts(record, used);
+    super::facts::derive(record, used);
     if record.source() == "cloudtrail.amazonaws.com" {
         derive_trail(&mut record.fields);
     }
@@ -107,9 +105,8 @@ fn derive_accounts(record: &mut Record<'_>, used: &Use) {
         (derived::GRANTEE_EXTERNAL, external),
     ];
     for (id, value) in filled {
-        match value {
-            Some(value) => fields.set(id, value),
-            None => fields.clear(id),
+        if let Some(value) = value {
+            fields.set(id, value);
         }
     }
 }
@@ -180,7 +177,7 @@ fn object_of(fields: &Fields<'_>) -> Option<String> {
     }
 }
 
-fn is_account(text: &str) -> bool {
+pub(super) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

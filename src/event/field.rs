@@ -84,6 +84,28 @@ fixed_fields! { core, 0, "The fields of a CloudTrail record that every decode ex
     CREATED_KEY_ARN = "responseElements.keyMetadata.arn", "ARN of a key just created";
     EVENT_SELECTORS = "requestParameters.eventSelectors", "basic selectors of PutEventSelectors";
     ADVANCED_EVENT_SELECTORS = "requestParameters.advancedEventSelectors", "advanced selectors of PutEventSelectors";
+    POLICY = "requestParameters.policy", "a key policy, JSON in a string";
+    VALID_TO = "requestParameters.validTo", "when imported key material expires, as locale text";
+    GRANTEE_SERVICE = "requestParameters.granteeServicePrincipal", "the AWS service that a grant is for";
+    GRANT_OPERATIONS = "requestParameters.operations", "what a grant allows";
+    REPLICA_REGION = "requestParameters.replicaRegion", "where a key is replicated to";
+    PRIMARY_REGION = "requestParameters.primaryRegion", "which Region becomes the primary";
+    ATTESTATION = "additionalEventData.recipient", "attestation document of a Nitro enclave";
+    S3_KMS_KEY = "requestParameters.x-amz-server-side-encryption-aws-kms-key-id", "the key that S3 is asked to encrypt under";
+    S3_DEFAULT_KEY = "requestParameters.ServerSideEncryptionConfiguration.Rule.ApplyServerSideEncryptionByDefault.KMSMasterKeyID", "the key that a bucket is set to encrypt under";
+    OTHER_KMS_KEY = "requestParameters.kmsKeyId", "the key that EC2, RDS and others are asked to encrypt under";
+    REQUEST_NAME = "requestParameters.name", "name of a trail, event rule, bus or grant";
+    TRAIL_NAME = "requestParameters.trailName", "trail whose selectors are set";
+    EVENT_RULE = "requestParameters.rule", "event rule whose targets are set";
+    EVENT_BUS = "requestParameters.eventBusName", "event bus, default without it";
+    QUEUE_URL = "requestParameters.queueUrl", "queue called";
+    TOPIC_ARN = "requestParameters.topicArn", "topic called";
+    SUBSCRIPTION_ARN = "requestParameters.subscriptionArn", "subscription called";
+    BUCKET_NAME = "requestParameters.bucketName", "bucket called";
+    TABLE_NAME = "requestParameters.tableName", "table called, by name or ARN";
+    LOG_GROUP = "requestParameters.logGroupName", "log group called";
+    FUNCTION_NAME = "requestParameters.functionName", "function called, by name or ARN";
+    EBS_DEFAULT_KEY = "requestParameters.ModifyEbsDefaultKmsKeyIdRequest.KmsKeyId", "the key that EBS is set to encrypt under";
 }
 
 fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatch derives; rules read them under `kms.`.";
@@ -113,6 +135,29 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     GRANTEE_ACCOUNT = "kms.grantee_account", "account of a grant's grantee";
     GRANTEE_EXTERNAL = "kms.grantee_external", "true when the grantee is of another account than the key";
     TRAIL_BLINDS_KMS = "kms.trail_blinds_kms", "true when PutEventSelectors leaves KMS management events out";
+    POLICY_PUBLIC = "kms.policy_public", "true when a key policy allows everybody and no condition says whom";
+    POLICY_EXTERNAL = "kms.policy_external_accounts", "other accounts that a key policy allows";
+    POLICY_PRINCIPALS = "kms.policy_principals", "principals that a key policy allows, as written";
+    POLICY_LOCKS_OUT = "kms.policy_locks_owner_out", "true when nobody of the owner's account may change the policy again";
+    POLICY_READABLE = "kms.policy_readable", "whether a key policy given could be read";
+    GRANTEE = "kms.grantee", "canonical grantee of a grant: role rather than session";
+    ENCRYPTS = "kms.encrypts", "true for operations that make ciphertext";
+    KEY_STATE_ERROR = "kms.key_state_error", "of failed calls: pending-deletion, disabled, pending-import, unavailable";
+    MATERIAL_HOURS = "kms.material_valid_hours", "hours from the import until key material expires";
+    ATTESTED = "kms.attested", "whether a call that can be attested carried an attestation document";
+    OTHER_KEY = "kms.requested_key", "the key that another service is asked to encrypt under";
+    OTHER_KEY_FOREIGN = "kms.requested_key_foreign", "true when that key is of another account than the record";
+    DECOY = "kms.decoy", "true when the key's domain is a decoy that nobody uses";
+    RETIRED = "kms.retired", "true when the key's domain is retired";
+    ATTESTATION_REQUIRED = "kms.attestation_required", "true when the key's domain wants attested calls only";
+    OWNER_TRUSTED = "kms.owner_trusted", "whether the key's owner is among the inventory's accounts; absent when it lists none";
+    CALLER_TRUSTED = "kms.caller_trusted", "the same of the caller's account";
+    GRANTEE_TRUSTED = "kms.grantee_trusted", "the same of the grantee's account";
+    POLICY_TRUSTED = "kms.policy_accounts_trusted", "whether all other accounts that a policy allows are among the inventory's";
+    REQUESTED_KEY_TRUSTED = "kms.requested_key_trusted", "the same of the account of `kms.requested_key`";
+    SUPPLY_LINE = "kms.supply_line", "of calls on what kmswatch itself lives by: trail, event-rule, event-bus, queue, topic, subscription, bucket, table, log-group, function, key";
+    SUPPLY_LINE_ARN = "kms.supply_line_arn", "which of them";
+    REGION_APPROVED = "kms.region_approved", "whether the Region that a key is moved or copied to is among the inventory's; absent when it lists none";
 }
 
 /// One value of a field, borrowed from the record where it can be.
@@ -240,6 +285,14 @@ impl<'a> Fields<'a> {
     pub fn set(&mut self, id: FieldId, value: FieldValue<'a>) {
         if let Some(slot) = self.slots.get_mut(id.index()) {
             *slot = Some(Slot::One(value));
+        }
+    }
+
+    /// Empties all derived fields, so that nothing is carried over from the use before.
+    pub fn clear_derived(&mut self) {
+        let derived = core::ALL.len()..core::ALL.len() + derived::ALL.len();
+        for slot in self.slots.get_mut(derived).into_iter().flatten() {
+            *slot = None;
         }
     }
 

@@ -7,9 +7,11 @@
 
 pub mod derive;
 pub mod envelope;
+mod facts;
 pub mod field;
 pub mod key;
 pub mod operation;
+pub mod policy;
 pub mod principal;
 pub mod record;
 pub mod selectors;

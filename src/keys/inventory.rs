@@ -13,18 +13,24 @@
 //!         context: {purpose: tokenisation}
 //!         via: [lambda.amazonaws.com]
 //!     never: ["arn:aws:iam::*:role/developer-*"]
+//!     attested: true            # or decoy: true, retired: true
+//! accounts: ["111122223333"]     # of the organisation
+//! approved_regions: [eu-west-1]  # that keys may be copied or moved to
+//! placeholders: {break_glass: ["arn:aws:iam::111122223333:role/break-glass"]}
+//! supply_line: ["arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"]
 //! ```
 //!
 //! Invariant: a key belongs to at most one domain; a file with any mistake is refused, each mistake
 //! with its line and column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::pattern::NamePattern;
+use super::supply::{Resource, SupplyLine};
 use crate::event::key::KeyRef;
 use crate::event::operation::OPERATIONS;
 
@@ -33,6 +39,14 @@ use crate::event::operation::OPERATIONS;
 pub struct Inventory {
     /// In file order.
     pub domains: Vec<Domain>,
+    /// Accounts of the organisation; with none listed nobody is trusted or not.
+    pub accounts: BTreeSet<String>,
+    /// Regions that keys may be copied or moved to; with none listed all are.
+    pub approved_regions: BTreeSet<String>,
+    /// Named lists of values that rules refer to.
+    pub placeholders: BTreeMap<String, Vec<String>>,
+    /// What kmswatch itself lives by.
+    pub supply_line: SupplyLine,
     by_name: BTreeMap<String, Named>,
     aliases: BTreeMap<String, String>,
 }
@@ -58,6 +72,21 @@ pub struct Domain {
     pub expect: Vec<Expect>,
     /// Who must never, whatever `expect` says.
     pub never: Vec<NamePattern>,
+    /// Where the keys stand.
+    pub standing: Standing,
+    /// Names of its keys, for placeholders.
+    pub key_names: Vec<String>,
+}
+
+/// What is peculiar about the keys of a domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Every use that can be attested must carry an attestation document of a Nitro enclave.
+    pub attested: bool,
+    /// Bait: nobody uses them.
+    pub decoy: bool,
+    /// Kept for old data only: nobody encrypts under them.
+    pub retired: bool,
 }
 
 /// One line of expected use; all that is given must fit.
@@ -91,7 +120,16 @@ impl std::error::Error for InventoryError {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InventoryFile {
+    #[serde(default)]
     domains: Vec<DomainFile>,
+    #[serde(default)]
+    accounts: Vec<Spanned<String>>,
+    #[serde(default)]
+    approved_regions: Vec<Spanned<String>>,
+    #[serde(default)]
+    placeholders: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    supply_line: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +143,12 @@ struct DomainFile {
     expect: Vec<ExpectFile>,
     #[serde(default)]
     never: Vec<Spanned<String>>,
+    #[serde(default)]
+    attested: bool,
+    #[serde(default)]
+    decoy: bool,
+    #[serde(default)]
+    retired: bool,
 }
 
 /// A key: any one name of it, or several that are the same key.
@@ -166,6 +210,9 @@ impl Inventory {
         for domain in file.domains {
             builder.domain(domain);
         }
+        builder.organisation(file.accounts, file.approved_regions);
+        builder.supply_line(&file.supply_line);
+        builder.inventory.placeholders = file.placeholders;
         if builder.mistakes.is_empty() {
             Ok(builder.inventory)
         } else {
@@ -190,6 +237,12 @@ impl Inventory {
             }),
         };
         self.domains.get(found?.domain)
+    }
+
+    /// Whether an account is of the organisation; nothing when none is listed.
+    #[must_use]
+    pub fn trusts(&self, account: &str) -> Option<bool> {
+        (!self.accounts.is_empty()).then(|| self.accounts.contains(account))
     }
 
     /// The alias that the inventory gives for a key.
@@ -228,7 +281,38 @@ impl Builder<'_> {
             owner: file.owner,
             expect,
             never,
+            standing: Standing { attested: file.attested, decoy: file.decoy, retired: file.retired },
+            key_names: file.keys.iter().flat_map(|key| key.value.names.clone()).collect(),
         });
+    }
+
+    fn organisation(&mut self, accounts: Vec<Spanned<String>>, regions: Vec<Spanned<String>>) {
+        for account in accounts {
+            if account.value.len() == 12 && account.value.bytes().all(|byte| byte.is_ascii_digit()) {
+                self.inventory.accounts.insert(account.value);
+            } else {
+                let what = format!("'{}' is no account: twelve digits, in quotes", account.value);
+                self.mistake(&account, &what);
+            }
+        }
+        for region in regions {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if region.value.contains('-') && region.value.bytes().all(plain) {
+                self.inventory.approved_regions.insert(region.value);
+            } else {
+                let what = format!("'{}' is no Region like eu-west-1", region.value);
+                self.mistake(&region, &what);
+            }
+        }
+    }
+
+    fn supply_line(&mut self, resources: &[Spanned<String>]) {
+        for text in resources {
+            match Resource::parse(&text.value) {
+                Ok(resource) => self.inventory.supply_line.extend([resource]),
+                Err(error) => self.mistake(text, &error.to_string()),
+            }
+        }
     }
 
     fn key(&mut self, domain: usize, key: &Spanned<KeyFile>) {
@@ -365,6 +449,12 @@ mod tests {
             "keys.yml:13:13: 'bob' is no principal",
         ] {
             assert!(got.contains(expected), "{expected} is not in\n{got}");
+        }
+        let odd =
+            Inventory::parse("keys.yml", "accounts: [123]\napproved_regions: [Ireland]\nsupply_line: [kmswatch]\n");
+        let odd = odd.unwrap_err().to_string();
+        for expected in ["1:12: '123' is no account", "2:20: 'Ireland' is no Region", "3:15: 'kmswatch' is no ARN"] {
+            assert!(odd.contains(expected), "{odd}");
         }
         let typo = Inventory::parse("keys.yml", &GOOD.replace("tier:", "teir:")).unwrap_err().to_string();
         assert!(typo.starts_with("keys.yml:3:5: ") && typo.contains("teir"), "{typo}");

@@ -166,6 +166,12 @@ impl Reader {
     }
 }
 
+/// The matches of all files, to learn from.
+#[must_use]
+pub fn matches(results: Vec<FileResult>) -> Vec<Match> {
+    results.into_iter().flat_map(|result| result.matches).collect()
+}
+
 /// The incidents of all files, each once in its final state, by first event time and id.
 #[must_use]
 pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Redaction) -> Vec<Alert> {

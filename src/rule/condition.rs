@@ -168,6 +168,7 @@ pub(super) fn in_words(error: &str) -> String {
         return error.lines().next().unwrap_or_default().to_owned();
     };
     let words = [
+        ("of_kw_inner", "`of`"),
         ("selector_target", "a selection, a pattern or `them`"),
         ("quantifier", "`1 of` or `all of`"),
         ("ident", "a selection"),

@@ -129,6 +129,21 @@ fn is_of_kms_only(field: FieldId) -> bool {
         derived::EXPECTED_REASON,
         derived::CROSS_ACCOUNT,
         derived::GRANTEE_EXTERNAL,
+        derived::GRANTEE,
+        derived::POLICY_PUBLIC,
+        derived::POLICY_EXTERNAL,
+        derived::POLICY_PRINCIPALS,
+        derived::POLICY_LOCKS_OUT,
+        derived::POLICY_READABLE,
+        derived::POLICY_TRUSTED,
+        derived::ENCRYPTS,
+        derived::KEY_STATE_ERROR,
+        derived::MATERIAL_HOURS,
+        derived::ATTESTED,
+        derived::ATTESTATION_REQUIRED,
+        derived::DECOY,
+        derived::RETIRED,
+        derived::OWNER_TRUSTED,
     ]
     .contains(&field)
 }

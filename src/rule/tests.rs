@@ -226,6 +226,28 @@ fn a_public_rule_with_a_strange_field_is_loaded_with_a_warning() {
 }
 
 #[test]
+fn what_a_correlation_cannot_count() {
+    let absence = format!("{}name: gone\n", GOOD.replace("quiet: 30m", "absence: {after: 5m}"));
+    let over = |rules: &str, more: &str| {
+        format!(
+            "title: over\nid: 11111111-2222-4333-8444-000000000002\ncorrelation: {{type: event_count, rules: [{rules}], timespan: 5m, condition: {{gte: 9}}{more}}}\n"
+        )
+    };
+    let said = |texts: &[&str]| {
+        let texts: Vec<_> = texts.iter().enumerate().map(|(n, yaml)| text(&format!("{n}.yml"), yaml)).collect();
+        let said = RuleSet::compile(&texts).diagnostics;
+        said.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        said(&[&absence, &over("gone", "")]).contains("`gone` is of kind `absence`, which has no matches to count")
+    );
+    let burst = over("gone", "").replace("over", "burst\nname: burst").replace("0002", "0003");
+    let base = format!("{GOOD}name: gone\n");
+    let told = said(&[&base, &burst, &over("burst", ", group-by: [kms.key_arn]")]);
+    assert!(told.contains("`burst` does not group by `kms.key_arn`, so its matches have none"), "{told}");
+}
+
+#[test]
 fn mistakes_of_correlations_and_between_files() {
     let burst = "title: burst\nid: 11111111-2222-4333-8444-000000000002\ncorrelation: {type: event_count, rules: [nobody], timespan: 5m, condition: {gte: 9}}\n";
     assert!(said_of(burst)[0].contains("`nobody`, which is no rule"));

@@ -65,7 +65,7 @@ impl<'t> Wiring<'_, 't> {
                     let message = format!("`{}` stands on a detection, not on a correlation", kind.detector.kind());
                     mistakes.push((document.path, Code::BadValue, *place, message, None));
                 }
-                self.correlation(index, document, correlation, set, mistakes)
+                Self::correlation(document, correlation, mistakes)
             }
         }
     }
@@ -86,45 +86,30 @@ impl<'t> Wiring<'_, 't> {
             let by: &[FieldId] = if only_kms { &[derived::KEY_ARN, derived::PRINCIPAL] } else { &[derived::PRINCIPAL] };
             by.iter().map(|id| derived_name(*id)).collect()
         });
-        let mut inputs = Vec::new();
-        let ids: Vec<_> = group_by.iter().map(|path| self.fields.field(path)).collect();
-        let input = |rule, role| Input { rule, role, group_by: ids.clone(), value: Vec::new(), bound: Vec::new() };
-        let rule = self.rule_of.get(&index).copied();
-        inputs.extend(rule.map(|rule| input(rule, Role::Counts(0))));
-        set.predicates.push(predicate.clone());
-        set.inputs.push(inputs);
         let detector = kind.map_or(Detector::Every, |kind| kind.detector.clone());
-        let (Some(kind), Some(rule)) = (kind, rule) else { return (detector, group_by) };
-        let others = kind.closes.iter().map(|predicate| (predicate, Role::Closes));
-        let escalates = kind.escalates.iter().map(|(number, predicate)| (predicate, Role::Escalates(*number)));
-        for (predicate, role) in others.chain(escalates) {
-            let mut one = input(rule, role);
-            if let Detector::Case(case) = &detector
-                && let Some(deadline) = &case.deadline
-            {
-                one.value = vec![self.fields.field(&deadline.path)];
-            }
+        let group: Vec<_> = group_by.iter().map(|path| self.fields.field(path)).collect();
+        let deadline = match &detector {
+            Detector::Case(case) => case.deadline.as_ref().map(|deadline| self.fields.field(&deadline.path)),
+            _ => None,
+        };
+        let rule = self.rule_of.get(&index).copied();
+        let mut feed = |predicate: &Predicate, role| {
+            let value = deadline.filter(|_| role == Role::Counts(0)).into_iter().collect();
+            let input = rule.map(|rule| Input { rule, role, group_by: group.clone(), value, bound: Vec::new() });
             set.predicates.push(predicate.clone());
-            set.inputs.push(vec![one]);
+            set.inputs.push(input.into_iter().collect());
+        };
+        feed(predicate, Role::Counts(0));
+        for predicate in kind.iter().filter_map(|kind| kind.closes.as_ref()) {
+            feed(predicate, Role::Closes);
         }
-        if let Detector::Case(case) = &detector
-            && let Some(deadline) = &case.deadline
-            && let Some(own) =
-                set.inputs.iter_mut().flatten().find(|input| input.rule == rule && input.role == Role::Counts(0))
-        {
-            own.value = vec![self.fields.field(&deadline.path)];
+        for (number, predicate) in kind.iter().flat_map(|kind| &kind.escalates) {
+            feed(predicate, Role::Escalates(*number));
         }
         (detector, group_by)
     }
 
-    fn correlation(
-        &mut self,
-        index: usize,
-        document: &Document<'t>,
-        correlation: &Correlation,
-        set: &mut RuleSet,
-        mistakes: &mut Vec<Mistake<'t>>,
-    ) -> Wired {
+    fn correlation(document: &Document<'t>, correlation: &Correlation, mistakes: &mut Vec<Mistake<'t>>) -> Wired {
         let mut used: Vec<_> = Vec::new();
         let is_alias = |name: &str| correlation.aliases.iter().any(|alias| alias.name == name);
         used.extend(correlation.group_by.iter().filter(|(name, _)| !is_alias(name)).cloned());
@@ -139,7 +124,6 @@ impl<'t> Wiring<'_, 't> {
         check_aliases(document, correlation, mistakes);
         let group_by = group_of(document, correlation);
         let variables = variables(document, correlation, mistakes);
-        let _ = (index, set);
         Wired { rule: detector_of(correlation, variables).map(|detector| (detector, group_by)), used }
     }
 

@@ -19,6 +19,8 @@ pub struct History {
     pub next: i64,
     /// Cells with none are left out.
     pub counts: BTreeMap<i64, u64>,
+    /// Learnt from captures, and nothing has come since: what lies between says nothing.
+    pub learnt: bool,
 }
 
 /// What is usual for a cell.
@@ -70,12 +72,31 @@ impl Usual {
 impl History {
     /// Notes a match in a cell.
     pub fn note(&mut self, cell: i64) {
-        if self.first.is_none() {
+        if std::mem::take(&mut self.learnt) {
+            self.next = self.next.max(cell);
+        } else if self.first.is_none() {
             self.next = cell;
         }
         self.first = Some(self.first.map_or(cell, |first| first.min(cell)));
         if cell < self.next {
             *self.counts.entry(cell).or_default() += 1;
+        }
+    }
+
+    /// Learns how many there were in a cell.
+    pub fn learn(&mut self, cell: i64, count: u64) {
+        if self.first.is_none() {
+            self.next = cell;
+            self.learnt = true;
+        }
+        self.first = Some(self.first.map_or(cell, |first| first.min(cell)));
+        if self.learnt {
+            self.next = self.next.max(cell.saturating_add(1));
+        }
+        // What is not over is counted as it comes.
+        if cell < self.next {
+            let known = self.counts.entry(cell).or_default();
+            *known = count.max(*known);
         }
     }
 

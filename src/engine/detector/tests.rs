@@ -391,3 +391,41 @@ fn a_silent_lane_is_an_absence_soon_and_a_busy_one_with_a_backlog_is_not() {
     world.engine.expire();
     assert!(changes(&mut world).is_empty());
 }
+
+#[test]
+fn what_was_learnt_from_captures_is_known_and_nobody_is_told() {
+    let record = |id: usize, time, group| matched(id, One { time, group, says: 0, late: 0 });
+    let history: Vec<Match> = (0..40).map(|day| record(day, day as i64 * DAY, 0)).collect();
+    let mut world =
+        World::of(Detector::NewTerms(NewTerms { history: secs(30 * DAY), learn: secs(7 * DAY), per: vec![] }));
+    assert_eq!(world.engine.learn(&history), 1);
+    world.take();
+    world.restart();
+    world.engine.apply(&record(100, 41 * DAY, 0), at(41 * DAY));
+    assert!(changes(&mut world).is_empty(), "known");
+    world.engine.apply(&record(101, 41 * DAY, 1), at(41 * DAY));
+    assert_eq!(changes(&mut world)[0].0, Change::Opened, "new, and learning is over");
+
+    let rate =
+        Rate { every: secs(DAY), history: secs(35 * DAY), weeks: 3, spike: Some(3.0), drop: Some(2.0), least: 5 };
+    let mut world = World::of(Detector::Rate(rate));
+    let busy = |day: usize| (0..20).map(move |n| record(day * 100 + n, day as i64 * DAY + n as i64, 0));
+    let history: Vec<Match> = (0..30).flat_map(busy).collect();
+    world.engine.learn(&history);
+    world.take();
+    let rows = world.rows.clone();
+    world.engine.learn(&history);
+    world.take();
+    assert_eq!(world.rows, rows, "twice is once");
+    world.restart();
+    // Ten days without a record, in which nobody was listening, are no drop.
+    for one in (40..42).flat_map(busy) {
+        world.engine.apply(&one, one.time);
+    }
+    world.engine.expire();
+    assert!(changes(&mut world).is_empty());
+    for n in 0..200 {
+        world.engine.apply(&record(42_000 + n, 42 * DAY + n as i64, 0), at(42 * DAY));
+    }
+    assert_eq!(changes(&mut world)[0].0, Change::Opened, "a spike over what was learnt");
+}

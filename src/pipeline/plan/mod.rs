@@ -169,6 +169,12 @@ impl Plan {
         (self.step(now, &mut accounting), accounting)
     }
 
+    /// Learns from the matches of captures; how many groups did. Nobody is told of anything.
+    pub fn learn(&mut self, matches: &[crate::engine::matched::Match]) -> (usize, Commit) {
+        let learnt = self.engine.learn(matches);
+        (learnt, Commit { deltas: self.engine.take_step().deltas, outbox: Vec::new() })
+    }
+
     /// The last commit is durable: copies of its records need not be looked at again.
     pub fn committed(&mut self) {
         self.recent.extend(self.fresh.drain(..));

@@ -1,0 +1,59 @@
+//! `kmswatch seed`: teaches the service from captures what is usual, before it starts or while it
+//! stands still, so that new terms and rates need not learn for weeks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::replay::{files, read_all, tell};
+use super::{Exit, rules, run, say};
+use crate::pipeline::plan::analyze::Analyzer;
+use crate::pipeline::plan::{Accounting, Plan};
+use crate::pipeline::replay::{Reader, Window, matches};
+use crate::report::replay::account;
+use crate::rule::RuleSet;
+use crate::store::StateStore as _;
+use crate::store::redb::RedbStore;
+
+/// What was typed.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Files and folders of captures; `-` for standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Configuration of the service, whose state is taught
+    #[arg(long, value_name = "FILE", env = "KMSWATCH_CONFIG")]
+    config: PathBuf,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When configuration, rules or state cannot be used, or the service is running.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let settings = run::read_settings(&args.config)?;
+    let rules = Arc::new(rules::load(settings.rules_dir.as_deref())?);
+    let inventory = Arc::new(rules::inventory(settings.keys_file.as_deref())?);
+    // Opened first: reading captures for an hour to find the service running would be a pity.
+    let store = RedbStore::open(&settings.state_dir.join("state.redb"))?;
+    let mut plan = Plan::new(rules.clone(), inventory.clone(), settings.limits, settings.redaction);
+    plan.restore(&store.restore()?)?;
+    let files = files(&args.paths)?;
+    let reader = Reader::new(Analyzer { rules: rules.clone(), inventory }, Window::default());
+    let results = read_all(&files, &reader, None);
+    let mut accounting = Accounting::default();
+    for (file, result) in files.iter().zip(&results) {
+        accounting += result.accounting;
+        tell(file, result);
+    }
+    let failed = results.iter().any(|result| result.failure.is_some());
+    let (learnt, commit) = plan.learn(&matches(results));
+    store.commit(&commit)?;
+    say(account(&accounting).trim_end());
+    say(&format!("{} rules learn from history; {learnt} groups of them learnt", learners(&rules)));
+    Ok(if failed { Exit::Failed } else { Exit::Clean })
+}
+
+fn learners(rules: &RuleSet) -> usize {
+    use crate::rule::Detector;
+    rules.rules.iter().filter(|rule| matches!(rule.detector, Detector::NewTerms(_) | Detector::Rate(_))).count()
+}
