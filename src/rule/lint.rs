@@ -7,6 +7,7 @@
 //! kmswatch (they have a `kmswatch:` block) is one an error.
 
 mod about;
+mod alternatives;
 mod condition;
 mod group;
 mod place;

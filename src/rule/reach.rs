@@ -3,11 +3,14 @@
 //!
 //! Invariant: in doubt a condition may hold. A field of which nothing is assumed decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod watched;
+
+use std::collections::BTreeMap;
+
+pub use watched::{Watched, watched};
 
 use super::pattern::ValueTest;
 use super::predicate::Predicate;
-use super::{Role, Rule, RuleIndex, RuleSet};
 use crate::event::derive::KMS_SOURCE;
 use crate::event::field::{FieldId, core, derived};
 use crate::event::operation::{Class, OPERATIONS, Origin};
@@ -134,7 +137,7 @@ const KEYLESS: [&str; 9] = [
 ];
 
 /// Fields that the key of a call fills in.
-const OF_A_KEY: [FieldId; 9] = [
+const OF_A_KEY: [FieldId; 13] = [
     derived::KEY,
     derived::KEY_ARN,
     derived::KEY_ID,
@@ -143,7 +146,46 @@ const OF_A_KEY: [FieldId; 9] = [
     derived::TIER,
     derived::OWNER,
     derived::OWNER_ACCOUNT,
+    derived::OWNER_TRUSTED,
     derived::EXPECTED,
+    derived::DECOY,
+    derived::RETIRED,
+    derived::ATTESTATION_REQUIRED,
+];
+
+/// Derived fields that only some calls fill in.
+const OF_SOME_CALLS: &[(&[&str], &[FieldId])] = &[
+    (
+        &["CreateKey", "PutKeyPolicy", "ReplicateKey"],
+        &[
+            derived::POLICY_PUBLIC,
+            derived::POLICY_EXTERNAL,
+            derived::POLICY_PRINCIPALS,
+            derived::POLICY_LOCKS_OUT,
+            derived::POLICY_READABLE,
+            derived::POLICY_TRUSTED,
+        ],
+    ),
+    (&["CreateGrant"], &[derived::GRANTEE]),
+    // ListGrants may name a grantee to look for.
+    (&["CreateGrant", "ListGrants"], &[derived::GRANTEE_ACCOUNT, derived::GRANTEE_EXTERNAL, derived::GRANTEE_TRUSTED]),
+    (&["ImportKeyMaterial"], &[derived::MATERIAL_HOURS]),
+    (
+        &["Decrypt", "DeriveSharedSecret", "GenerateDataKey", "GenerateDataKeyPair", "GenerateRandom"],
+        &[derived::ATTESTED],
+    ),
+    (
+        &[
+            "Encrypt",
+            "GenerateDataKey",
+            "GenerateDataKeyPair",
+            "GenerateDataKeyPairWithoutPlaintext",
+            "GenerateDataKeyWithoutPlaintext",
+            "ReEncrypt",
+        ],
+        &[derived::ENCRYPTS],
+    ),
+    (&["ReEncrypt"], &[derived::KEY_ROLE]),
 ];
 
 impl Kind {
@@ -154,7 +196,7 @@ impl Kind {
         let failed = if outcome == "success" { Known::Absent } else { Known::Other(nothing) };
         known.insert(core::ERROR_CODE, failed);
         if outcome == "success" {
-            known.insert(core::ERROR_MESSAGE, Known::Absent);
+            known.extend([core::ERROR_MESSAGE, derived::KEY_STATE_ERROR].map(|field| (field, Known::Absent)));
         }
         Self { known }
     }
@@ -171,11 +213,9 @@ impl Kind {
     /// A record of KMS.
     pub(super) fn of_call(call: Call, outcome: &'static str) -> Self {
         let mut kind = Self::of_kms(Known::Is(call.name), call.class, outcome);
-        if call.name == "ReEncrypt" {
-            kind.known.remove(&derived::KEY_ROLE);
-        }
-        if ["CreateGrant", "ListGrants"].contains(&call.name) {
-            kind.known.remove(&derived::GRANTEE_EXTERNAL);
+        kind.known.remove(&derived::KEY_ROLE);
+        for (_, fields) in OF_SOME_CALLS.iter().filter(|(names, _)| !names.contains(&call.name)) {
+            kind.known.extend(fields.iter().map(|field| (*field, Known::Absent)));
         }
         if KEYLESS.contains(&call.name) {
             kind.known.extend(OF_A_KEY.map(|field| (field, Known::Absent)));
@@ -195,7 +235,7 @@ impl Kind {
         kind.known.insert(derived::OPERATION, name);
         kind.known.insert(derived::CLASS, Known::Is(class.as_str()));
         kind.known.extend(
-            [derived::KEY_ROLE, derived::TRAIL_BLINDS_KMS, derived::GRANTEE_EXTERNAL]
+            [derived::KEY_ROLE, derived::TRAIL_BLINDS_KMS, derived::OTHER_KEY, derived::OTHER_KEY_FOREIGN]
                 .map(|field| (field, Known::Absent)),
         );
         kind
@@ -258,75 +298,12 @@ fn passes_anything(test: &ValueTest) -> bool {
     ["", "a", "Z9-zq.4:/"].iter().all(|text| test.passes_text(text))
 }
 
-/// What of KMS a rule looks at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watched {
-    /// It may hold for any call, even one that nobody knows yet: it watches who calls, from where or
-    /// with what result, and no operation in particular.
-    pub any_call: bool,
-    /// Otherwise the names of the calls, succeeded or denied, that it may hold for.
-    pub calls: BTreeSet<&'static str>,
-}
-
-/// What of KMS a condition looks at.
-#[must_use]
-pub fn watched(predicate: &Predicate) -> Watched {
-    let may = |kind: &Kind| kind.meets(predicate) != Truth::No;
-    // A name that no pattern means, so that only what does not look at names may hold.
-    let nobody_s = |outcome: &'static str| Kind::of_kms(Known::Is("\u{2014}"), Class::Unknown, outcome);
-    if OUTCOMES.iter().any(|outcome| may(&nobody_s(outcome))) {
-        return Watched { any_call: true, calls: BTreeSet::new() };
-    }
-    let met = |call: &Call| ["success", "denied"].iter().any(|outcome| may(&Kind::of_call(*call, outcome)));
-    Watched { any_call: false, calls: calls().filter(met).map(|call| call.name).collect() }
-}
-
-impl RuleSet {
-    /// What of KMS each rule counts, by [`super::RuleIndex`]: itself, or through what feeds it.
-    #[must_use]
-    pub fn watched(&self) -> Vec<Watched> {
-        let mut all = vec![Watched::default(); self.rules.len()];
-        for (predicate, inputs) in self.predicates.iter().zip(&self.inputs) {
-            let counts: Vec<_> = inputs.iter().filter(|input| matches!(input.role, Role::Counts(_))).collect();
-            if !counts.is_empty() {
-                let watched = watched(predicate);
-                for input in counts {
-                    add(&mut all, input.rule, &watched);
-                }
-            }
-        }
-        // Correlations over correlations: at most as many rounds as there are rules.
-        for _ in 0..self.rules.len() {
-            let fed = |(at, rule): (usize, &Rule)| {
-                let watched = all.get(at).cloned().unwrap_or_default();
-                rule.feeds.iter().map(|feed| (feed.rule, watched.clone())).collect::<Vec<_>>()
-            };
-            let fed: Vec<_> = self.rules.iter().enumerate().flat_map(fed).collect();
-            let changed = fed.iter().fold(false, |changed, (rule, more)| add(&mut all, *rule, more) | changed);
-            if !changed {
-                break;
-            }
-        }
-        all
-    }
-}
-
-/// Whether it was news.
-fn add(all: &mut [Watched], rule: RuleIndex, more: &Watched) -> bool {
-    let Some(known) = all.get_mut(rule.0 as usize) else { return false };
-    let before = (known.any_call, known.calls.len());
-    known.any_call |= more.any_call;
-    known.calls.extend(&more.calls);
-    before != (known.any_call, known.calls.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::derive::{derive, uses_of};
     use crate::event::field::Projection;
     use crate::event::record::decode;
-    use crate::rule::{RuleText, pack};
 
     #[test]
     fn the_calls_are_of_the_class_that_records_are_given() {
@@ -341,66 +318,5 @@ mod tests {
             derive(&mut record, &used);
             assert_eq!(record.fields.text(derived::CLASS), Some(call.class.as_str()), "{}", call.name);
         }
-    }
-
-    fn watched_by(selection: &str, condition: &str) -> Watched {
-        let text = format!(
-            "title: x\nid: 11111111-2222-4333-8444-555555555555\nlogsource: {{product: aws}}\ndetection:\n  a: {selection}\n  b: {{kms.class: enumeration}}\n  _c: {{kms.operation: Decrypt}}\n  condition: {condition}\n"
-        );
-        let rules = RuleSet::compile(&[RuleText { path: "x.yml".to_owned(), text }]);
-        rules.rules.unwrap().watched().remove(0)
-    }
-
-    #[test]
-    fn what_conditions_watch() {
-        let of = |selection: &str, condition: &str| {
-            let watched = watched_by(selection, condition);
-            assert!(!watched.any_call, "{selection} {condition}");
-            watched.calls.into_iter().collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(of("{eventSource: kms.amazonaws.com, eventName: Sign}", "a and not b"), "Sign");
-        assert_eq!(of("{kms.class: policy}", "a or (b and _c)"), "PutKeyPolicy");
-        assert_eq!(
-            of("{kms.operation|endswith: CustomKeyStore, kms.outcome: denied}", "a and not b").split(' ').count(),
-            5
-        );
-        assert_eq!(of("{kms.operation: Sign, kms.outcome: throttled}", "a and not b"), "", "neither done nor denied");
-        assert_eq!(of("{eventSource: s3.amazonaws.com}", "a and not b"), "");
-        assert_eq!(of("{kms.key_role: destination, kms.class: cryptographic}", "a and not b"), "ReEncrypt");
-        for (any, condition) in [
-            ("{eventSource: kms.amazonaws.com, kms.outcome: denied}", "a and not b"),
-            ("{userIdentity.type: Root}", "a and not _c and not b"),
-            ("{eventSource: kms.amazonaws.com, errorMessage|contains: pending deletion}", "a or b"),
-        ] {
-            assert!(watched_by(any, condition).any_call, "{any}");
-        }
-    }
-
-    #[test]
-    fn what_an_example_fires_on_is_watched() {
-        let rules = RuleSet::compile(&pack::shipped()).rules.unwrap();
-        let watched = rules.watched();
-        let mut seen = 0;
-        for examples in &rules.examples {
-            for raw in examples.fires.iter().chain(&examples.silent).flat_map(|example| &example.records) {
-                let record = decode(raw, &rules.projection).unwrap();
-                for used in uses_of(&record) {
-                    let mut one = record.clone();
-                    derive(&mut one, &used);
-                    let mut matched = Vec::new();
-                    rules.matches(&one.fields, raw, &mut matched);
-                    let name = calls().find(|call| call.name == one.name() && one.source() == KMS_SOURCE);
-                    let outcome = one.fields.text(derived::OUTCOME).unwrap_or_default();
-                    let Some(call) = name.filter(|_| ["success", "denied"].contains(&outcome)) else { continue };
-                    for rule in matched {
-                        seen += 1;
-                        let watched = &watched[rule.0 as usize];
-                        let title = &rules.rules[rule.0 as usize].meta.title;
-                        assert!(watched.any_call || watched.calls.contains(call.name), "{title}: {}", call.name);
-                    }
-                }
-            }
-        }
-        assert!(seen > 100, "{seen}");
     }
 }

@@ -139,8 +139,8 @@ fn coverage_counts_what_looks_at_a_call() {
     assert!(
         line("RevokeGrant").contains("A | *grant*") && line("Decrypt").contains("not watched: no rule looks at it")
     );
-    assert!(line("UpdateKeyDescription").contains("not watched: a text that nothing reads"));
-    assert!(text.contains("ANY CALL\n") && text.contains("61 calls: 3 watched, "), "{text}");
+    assert!(line("GenerateRandom").contains("not watched: uses no key"));
+    assert!(text.contains("WHATEVER THE CALL\n") && text.contains("61 calls: 3 watched, "), "{text}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What a rule owes its reader: how grave it is, what it means, what is harmless, what to run.
 
 use super::Lint;
-use crate::rule::TemplatePart;
 use crate::rule::diagnostic::Code;
 use crate::rule::document::Kind;
 use crate::rule::locate::Node;
+use crate::rule::{Level, TemplatePart};
 
 pub(super) fn look(lint: &mut Lint<'_, '_>) {
     let document = lint.document;
@@ -24,7 +24,9 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) {
             node.items().iter().any(|item| item.scalar_text().is_some_and(|text| !text.trim().is_empty()))
         })
     };
-    let top = ["level", "description", "tags"].into_iter();
+    // What is for the record need not be anybody's technique.
+    let is_record = document.level == Level::Informational;
+    let top = ["level", "description", "tags"].into_iter().filter(|key| !(is_record && *key == "tags"));
     let missing = top.filter(|key| !is_there(document.node.get(key)));
     // Given and empty it says that nothing is harmless.
     let missing = missing.chain(Some("falsepositives").filter(|key| document.node.get(key).is_none()));

@@ -40,6 +40,9 @@ const UNBOUNDED: &[(&str, &str, Instead)] = &[
     ("errorMessage", "it repeats what the caller typed", Instead::ErrorCode),
 ];
 
+/// Fields that hold the name of the session.
+const SESSION_NAMES: &[&str] = &["userIdentity.arn", "userIdentity.principalId", "kms.session", "kms.who"];
+
 #[derive(Clone, Copy)]
 enum Instead {
     Principal,
@@ -53,6 +56,7 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) {
         return;
     }
     let only_kms = lint.is_of_kms_only();
+    let is_of_console = is_of_console(lint);
     for (path, place) in groups(lint) {
         let exact = |known: &&str| *known == path;
         let below =
@@ -60,6 +64,9 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) {
         let Some((_, why, instead)) = UNBOUNDED.iter().find(|(known, ..)| exact(known) || below(known)) else {
             continue;
         };
+        if is_of_console && SESSION_NAMES.contains(&&*path) {
+            continue;
+        }
         let instead = match instead {
             Instead::Principal => "`kms.principal`",
             Instead::Key if only_kms => "`kms.key_arn`",
@@ -70,6 +77,12 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) {
         let help = format!("group by {instead}; the field may still stand in the summary or be counted");
         lint.warning(Code::UnboundedGroup, place, message, &help);
     }
+}
+
+/// The rule wants sessions of the console: sign-in names these after the person.
+fn is_of_console(lint: &Lint<'_, '_>) -> bool {
+    let required = lint.projection.id("sessionCredentialFromConsole").and_then(|id| lint.predicate()?.required(id));
+    required.is_some_and(|values| values.iter().all(|value| value == "true"))
 }
 
 /// The fields that the rule groups by, with their places.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Lint, place};
 use crate::event::field::{FieldId, core, derived};
 use crate::event::operation::{Class, OPERATIONS};
+use crate::keys::supply::ResourceKind;
 use crate::rule::diagnostic::{Code, Severity, nearest};
 use crate::rule::document::Kind;
 use crate::rule::pattern::ValueTest;
@@ -34,6 +35,21 @@ const PRINCIPAL_TYPES: &[&str] = &[
     "WebIdentityUser",
     "Unknown",
     "ServiceEvent",
+];
+
+/// Kinds of what kmswatch itself lives by.
+const SUPPLY_LINE: &[&str] = &[
+    ResourceKind::Trail.as_str(),
+    ResourceKind::EventRule.as_str(),
+    ResourceKind::EventBus.as_str(),
+    ResourceKind::Queue.as_str(),
+    ResourceKind::Topic.as_str(),
+    ResourceKind::Subscription.as_str(),
+    ResourceKind::Bucket.as_str(),
+    ResourceKind::Table.as_str(),
+    ResourceKind::LogGroup.as_str(),
+    ResourceKind::Function.as_str(),
+    ResourceKind::Key.as_str(),
 ];
 
 /// Whether all values can be.
@@ -105,6 +121,11 @@ fn vocabulary(field: FieldId, path: &str, only_kms: bool) -> Option<Vocabulary> 
         }
         derived::OUTCOME => closed("outcome", OUTCOMES),
         derived::SOURCE_KIND => closed("kind of source", &["address", "service", "aws-internal", "unknown"]),
+        derived::KEY_STATE_ERROR => closed(
+            "state of a key that fails calls",
+            &["pending-deletion", "disabled", "pending-import", "unavailable"],
+        ),
+        derived::SUPPLY_LINE => closed("kind of supply line", SUPPLY_LINE),
         derived::KEY_ROLE => closed("role of a key", &["source", "destination"]),
         derived::PRINCIPAL_TYPE => {
             Some(Vocabulary { what: "kind of principal", words: PRINCIPAL_TYPES.to_vec(), is_open: true })
@@ -118,9 +139,10 @@ fn operations() -> Vocabulary {
     Vocabulary { what: "KMS operation", words: calls().map(|call| call.name).collect(), is_open: true }
 }
 
-/// Derived fields whose meaning begins with the word.
+/// Derived fields whose meaning says so.
 fn is_boolean(path: &str) -> bool {
-    derived::ALL.iter().any(|(known, meaning)| *known == path && meaning.starts_with("true"))
+    let begins = |meaning: &str| ["true ", "whether ", "the same of the "].iter().any(|word| meaning.starts_with(word));
+    derived::ALL.iter().any(|(known, meaning)| *known == path && begins(meaning))
 }
 
 /// The field and the tests of every leaf that compares values.
