@@ -34,9 +34,14 @@ impl Group {
                 history.first.map(|_| cell_start(history.next.saturating_add(1), rate.every) + shape.lateness)
             }
             (Memory::Presence(presence), Detector::Absence(absence)) => {
-                let open = !self.incidents.is_empty();
-                let after = if open { absence.forget } else { absence.after };
-                presence.runs.first_key_value().map(|(_, run)| run.end + after + shape.lateness)
+                let told =
+                    |start: EventTime, end: EventTime| !self.incidents.is_empty() || end < start + absence.steady;
+                let first = presence.runs.first_key_value();
+                first.map(|(start, run)| {
+                    let after =
+                        if told(*start, run.end) && presence.runs.len() == 1 { absence.forget } else { absence.after };
+                    run.end + after + shape.lateness
+                })
             }
             _ => None,
         };
@@ -221,7 +226,8 @@ impl Group {
             if missing + shape.lateness >= watermark {
                 return;
             }
-            if self.incidents.is_empty() {
+            let was_steady = start + absence.steady <= run.end;
+            if self.incidents.is_empty() && was_steady {
                 let detected = missing + shape.lateness;
                 let mut incident = Incident::new(incident_id(&rule.meta.id, &self.key, &run.last), missing, detected);
                 incident.settled = evidence_of(&run.last, run.end, &run);

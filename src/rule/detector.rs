@@ -195,6 +195,8 @@ pub struct Rate {
 pub struct Absence {
     /// After this long.
     pub after: Span,
+    /// Only of what had come without such a gap for this long.
+    pub steady: Span,
     /// What stays away for this long is not expected any more.
     pub forget: Span,
 }

@@ -163,7 +163,7 @@ impl Reader<'_, '_> {
     }
 
     fn absence(&mut self, node: &Node) -> Option<Absence> {
-        self.only(node, &["after", "forget"]);
+        self.only(node, &["after", "steady", "forget"]);
         if node.get("after").is_none() {
             self.error(Code::MissingKey, node.place, "`absence` needs `after`".to_owned(), None);
             return None;
@@ -175,7 +175,8 @@ impl Reader<'_, '_> {
             self.error(Code::BadSpan, node.key_place("after"), message, None);
             return None;
         }
-        Some(Absence { after, forget })
+        let steady = self.span(node, "steady", Span::ZERO);
+        Some(Absence { after, steady, forget })
     }
 
     fn case(&mut self, node: &Node) -> Option<Kind> {

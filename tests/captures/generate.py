@@ -161,27 +161,31 @@ def attack():
     planted("high", "KMS grant to another account", 1,
             record(4200, "CreateGrant", thief, **on("pii"), readOnly=False, responseElements={"grantId": "f" * 64},
                    requestParameters={"keyId": KEYS["pii"], "granteePrincipal": f"arn:aws:iam::{FOREIGN}:role/collector", "operations": ["Decrypt", "CreateGrant"]}))
-    planted("critical", "KMS key policy set past the lockout safety check", 1,
+    planted("critical", "KMS key policy that nobody of the account can change again", 1,
             record(4300, "PutKeyPolicy", thief, **on("pii"), readOnly=False,
                    requestParameters={"keyId": KEYS["pii"], "policyName": "default", "bypassPolicyLockoutSafetyCheck": True,
                                       "policy": json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{FOREIGN}:root"}, "Action": "kms:*", "Resource": "*"}]})}))
     planted("critical", "Trail no longer logs all KMS events", 1,
             record(4400, "PutEventSelectors", thief, source="cloudtrail", readOnly=False,
                    requestParameters={"trailName": "main", "eventSelectors": [{"readWriteType": "All", "includeManagementEvents": True, "dataResources": [], "excludeManagementEventSources": ["kms.amazonaws.com"]}]}))
-    planted("high", "EventBridge rule disabled, deleted or its targets removed", 1,
+    planted("medium", "EventBridge rule disabled, deleted or its targets removed", 1,
             record(4420, "DisableRule", thief, source="events", readOnly=False, requestParameters={"name": "kmswatch-KmsRule"}))
     planted("high", "KMS key disabled", 1, record(4500, "DisableKey", thief, **on("fraud"), readOnly=False, requestParameters={"keyId": KEYS["fraud"]}))
-    planted("critical", "KMS key scheduled for deletion with the shortest waiting period", 1,
-            record(4520, "ScheduleKeyDeletion", thief, **on("token-vault"), readOnly=False,
-                   requestParameters={"keyId": vault, "pendingWindowInDays": 7},
-                   responseElements={"keyId": vault, "keyState": "PendingDeletion", "deletionDate": "Jan 12, 2026, 12:00:00 AM", "pendingWindowInDays": 7}))
+    scheduled = record(4520, "ScheduleKeyDeletion", thief, **on("token-vault"), readOnly=False,
+                       requestParameters={"keyId": vault, "pendingWindowInDays": 7},
+                       responseElements={"keyId": vault, "keyState": "PendingDeletion", "deletionDate": "Jan 12, 2026, 12:00:00 AM", "pendingWindowInDays": 7})
     still = role("banking-payments-role", "tokenise-1", invokedBy="lambda.amazonaws.com")
-    planted("high", "Use of a KMS key that is pending deletion", 4,
-            *[record(4530 + n * 5, "Decrypt", still, errorCode="KMSInvalidStateException", errorMessage=f"{vault} is pending deletion.", **on("token-vault"), **through("lambda.amazonaws.com")) for n in range(4)])
+    refused = [record(4530 + n * 5, "Decrypt", still, errorCode="KMSInvalidStateException", errorMessage=f"{vault} is pending deletion.", **on("token-vault"), **through("lambda.amazonaws.com")) for n in range(4)]
+    planted("high", "Use of a KMS key that is pending deletion", 4, *refused)
     planted("medium", "Attempt to stop, delete or change a trail failed", 1,
             record(4600, "StopLogging", thief, source="cloudtrail", readOnly=False, errorCode="AccessDenied", errorMessage="not authorized to perform: cloudtrail:StopLogging", requestParameters=None))
-    planted("high", "Root user uses or changes KMS keys", 1,
-            record(4700, "CancelKeyDeletion", {"type": "Root", "principalId": PROD, "arn": f"arn:aws:iam::{PROD}:root", "accountId": PROD}, **on("token-vault"), readOnly=False, requestParameters={"keyId": vault}))
+    undone = record(4700, "CancelKeyDeletion", {"type": "Root", "principalId": PROD, "arn": f"arn:aws:iam::{PROD}:root", "accountId": PROD}, **on("token-vault"), readOnly=False, requestParameters={"keyId": vault})
+    planted("high", "Root user uses or changes KMS keys", 1, undone)
+    truth.append(truth[-1] | {"level": "low", "title": "Deletion of a KMS key cancelled"})
+    # One case from the call to its undoing, with the uses that failed in between.
+    records.append(scheduled)
+    truth.append({"level": "critical", "title": "KMS key scheduled for deletion with the shortest waiting period", "count": 6,
+                  "first": scheduled["eventTime"], "last": undone["eventTime"]})
     return records, truth
 
 

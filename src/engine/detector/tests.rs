@@ -190,18 +190,23 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// "An absence begins `after` the last of two neighbours that are further apart."
+    /// "An absence begins `after` the last of two neighbours that are further apart, when what came
+    /// without such a gap before it had come for `steady`."
     #[test]
     fn absence(list in records(3000, 2, 25), restarts in prop::collection::vec(any::<bool>(), 60)) {
-        let after = 100;
-        let mut world = World::of(Detector::Absence(Absence { after: secs(after), forget: secs(1000) }));
+        let (after, steady) = (100, 50);
+        let mut world = World::of(Detector::Absence(Absence { after: secs(after), steady: secs(steady), forget: secs(1000) }));
         world.run(&list, &restarts);
         world.finish();
         let mut expected = Vec::new();
         for group in 0..2 {
             let times: BTreeSet<i64> = list.iter().filter(|one| one.group == group).map(|one| one.time).collect();
+            let mut since = times.first().copied();
             let next = times.iter().skip(1).copied().chain([i64::MAX]);
-            expected.extend(times.iter().zip(next).filter(|(time, next)| next - **time > after).map(|(time, _)| at(*time + after)));
+            for (time, next) in times.iter().zip(next).filter(|(time, next)| next - **time > after) {
+                expected.extend((since.unwrap() + steady <= *time).then_some(at(*time + after)));
+                since = Some(next);
+            }
         }
         expected.sort_unstable();
         let mut found: Vec<_> = world.standing().map(|(change, start, ..)| {
@@ -371,7 +376,7 @@ fn a_late_record_makes_one_case_two() {
 
 #[test]
 fn a_silent_lane_is_an_absence_soon_and_a_busy_one_with_a_backlog_is_not() {
-    let detector = Detector::Absence(Absence { after: secs(600), forget: secs(DAY) });
+    let detector = Detector::Absence(Absence { after: secs(600), steady: Span::ZERO, forget: secs(DAY) });
     let mut world = World::of(detector);
     let record = |id, time| matched(id, One { time, group: 0, says: 0, late: 0 });
     world.engine.apply(&record(1, 1000), at(1005));
