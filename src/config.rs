@@ -16,6 +16,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::alert::redact::Redaction;
+use crate::keys::supply::{Resource, SupplyLine};
 use crate::pipeline::plan::Limits;
 use crate::rule::Level;
 use crate::rule::diagnostic::nearest;
@@ -103,6 +104,10 @@ pub struct Settings {
     pub rules_dir: Option<PathBuf>,
     /// Key inventory.
     pub keys_file: Option<PathBuf>,
+    /// Time between two looks at whether rules or inventory changed; none: only when asked to.
+    pub reload: Duration,
+    /// What kmswatch lives by, source and sinks included.
+    pub supply_line: SupplyLine,
     /// What alerts keep back.
     pub redaction: Redaction,
     /// How logs are written.
@@ -303,6 +308,33 @@ impl Judge<'_> {
         };
         Some(SinkSettings { kind, min_level })
     }
+
+    /// What is named, and what the configuration names anyhow.
+    fn supply_line(
+        &mut self,
+        named: &[Spanned<String>],
+        source: Option<&SourceSettings>,
+        sinks: &[SinkSettings],
+    ) -> SupplyLine {
+        let mut line = SupplyLine::default();
+        for text in named {
+            match Resource::parse(text.as_ref()) {
+                Ok(resource) => line.extend([resource]),
+                Err(error) => self.mistake(text, &error.to_string()),
+            }
+        }
+        let queue = match source {
+            Some(SourceSettings::Sqs { queue_url, .. }) => Some(queue_url.as_str()),
+            _ => None,
+        };
+        let topics = sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::Sns { topic_arn, .. } => Some(topic_arn.as_str()),
+            _ => None,
+        });
+        // An emulator's addresses name no resource of AWS, and need not.
+        line.extend(queue.into_iter().chain(topics).filter_map(|text| Resource::parse(text).ok()));
+        line
+    }
 }
 
 fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, ConfigError> {
@@ -323,6 +355,7 @@ fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, Conf
             }
         },
     };
+    let supply_line = judge.supply_line(&file.supply_line.resources, source.as_ref(), &sinks);
     let mut limits = Limits::default();
     let given = file.limits;
     limits.engine.max_groups = given.max_groups.unwrap_or(limits.engine.max_groups).max(1);
@@ -337,6 +370,8 @@ fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, Conf
             state_dir: file.state.dir.unwrap_or_else(|| "kmswatch-state".into()),
             rules_dir: file.rules.dir,
             keys_file: file.keys.file,
+            reload: Duration::from_secs(file.rules.reload_secs.unwrap_or(5)),
+            supply_line,
             redaction: file.alerts.redaction,
             log_format: file.log.format,
             log_level: file.log.level.unwrap_or_else(|| "info".to_owned()),
@@ -360,6 +395,20 @@ mod tests {
 
     const GOOD: &str =
         "[source]\nkind = \"directory\"\npath = \"captures\"\n\n[[sink]]\nkind = \"terminal\"\nmin_level = \"low\"\n";
+
+    #[test]
+    fn queue_and_topics_are_of_the_supply_line_without_being_named() {
+        let kinds = |settings: &Settings| {
+            let resources = settings.supply_line.resources().iter();
+            resources.map(|resource| resource.kind.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&parse(EXAMPLE).unwrap()), ["queue", "topic"]);
+        let more =
+            format!("{GOOD}[supply_line]\nresources = [\"arn:aws:cloudtrail:eu-west-1:111122223333:trail/main\"]\n");
+        assert_eq!(kinds(&parse(&more).unwrap()), ["trail"]);
+        let odd = parse(&more.replace("arn:aws:cloudtrail", "main")).unwrap_err();
+        assert!(odd.contains("kmswatch.toml:9:14: 'main:eu-west-1") && odd.contains("is no ARN"), "{odd}");
+    }
 
     #[test]
     fn the_example_and_the_least_are_read() {

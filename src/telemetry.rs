@@ -24,6 +24,8 @@ pub enum Counter {
     AlertsBelowLevel,
     DeliveriesAcknowledged,
     DeliveriesParked,
+    RuleReloads,
+    RuleReloadsRefused,
     ReceiveErrors,
     CommitErrors,
     AcknowledgeErrors,
@@ -47,6 +49,8 @@ impl Counter {
         Self::AlertsBelowLevel,
         Self::DeliveriesAcknowledged,
         Self::DeliveriesParked,
+        Self::RuleReloads,
+        Self::RuleReloadsRefused,
         Self::ReceiveErrors,
         Self::CommitErrors,
         Self::AcknowledgeErrors,
@@ -73,6 +77,10 @@ impl Counter {
             Self::AlertsBelowLevel => ("kmswatch_alerts_below_level_total", "Alerts below a sink's level"),
             Self::DeliveriesAcknowledged => ("kmswatch_deliveries_acknowledged_total", "Deliveries acknowledged"),
             Self::DeliveriesParked => ("kmswatch_deliveries_parked_total", "Deliveries left to the dead-letter path"),
+            Self::RuleReloads => ("kmswatch_rule_reloads_total", "Times that changed rules were taken"),
+            Self::RuleReloadsRefused => {
+                ("kmswatch_rule_reloads_refused_total", "Times that changed rules were refused")
+            }
             Self::ReceiveErrors => ("kmswatch_receive_errors_total", "Receives that failed"),
             Self::CommitErrors => ("kmswatch_commit_errors_total", "Commits that failed"),
             Self::AcknowledgeErrors => ("kmswatch_acknowledge_errors_total", "Acknowledgements that failed"),
@@ -93,11 +101,12 @@ pub enum Gauge {
     OutboxPending,
     Groups,
     Entries,
+    Rules,
 }
 
 impl Gauge {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::OutboxPending, Self::Groups, Self::Entries];
+    pub const ALL: &[Self] = &[Self::OutboxPending, Self::Groups, Self::Entries, Self::Rules];
 
     /// Its name in the exposition, and what it shows.
     #[must_use]
@@ -106,6 +115,7 @@ impl Gauge {
             Self::OutboxPending => ("kmswatch_outbox_pending", "Alerts waiting for a sink"),
             Self::Groups => ("kmswatch_state_groups", "Groups of rules held in state"),
             Self::Entries => ("kmswatch_state_entries", "Matches held in state"),
+            Self::Rules => ("kmswatch_rules", "Rules in use"),
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod list;
+mod reload;
 pub mod replay;
 pub mod rules;
 pub mod run;

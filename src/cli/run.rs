@@ -12,12 +12,14 @@ use aws_smithy_http_client::{Builder, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, Usage, rules, say};
+use super::reload::{Watched, watch};
+use super::{Exit, Usage, say};
 use crate::alert::Alert;
 use crate::config::{AwsSettings, EXAMPLE, Settings, SinkKind, SourceSettings};
 use crate::pipeline::drive::{DriveSettings, Ended, Parts, drive};
 use crate::pipeline::health::Health;
 use crate::pipeline::plan::Plan;
+use crate::pipeline::plan::reload::Reload;
 use crate::report::replay::account;
 use crate::rule::Level;
 use crate::sink::file::FileSink;
@@ -29,6 +31,7 @@ use crate::source::directory::{DirectorySettings, DirectorySource};
 use crate::source::sqs::{SqsSettings, SqsSource};
 use crate::store::StateStore;
 use crate::store::redb::RedbStore;
+use crate::telemetry::Gauge;
 use crate::time::{Clock, EventTime};
 use crate::{telemetry, web};
 
@@ -101,8 +104,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let path = args.config.clone().unwrap_or_default();
     let settings = read_settings(&path)?;
     telemetry::start_logs(settings.log_format, &settings.log_level).map_err(Usage)?;
-    let rules = Arc::new(rules::load(settings.rules_dir.as_deref())?);
-    let inventory = Arc::new(rules::inventory(settings.keys_file.as_deref())?);
+    let (rules, inventory) = watched(&settings).read()?;
+    let (rules, inventory) = (Arc::new(rules), Arc::new(inventory));
     let store = Arc::new(RedbStore::open(&settings.state_dir.join("state.redb"))?);
     tracing::info!(rules = rules.rules.len(), domains = inventory.domains.len(), "rules and key domains");
     let mut plan = Plan::new(rules, inventory, settings.limits, settings.redaction);
@@ -126,6 +129,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             anyhow::bail!("{} alerts were not delivered and stay in the outbox; the next run sends them", ended.pending)
         }
         None => Ok(Exit::Clean),
+    }
+}
+
+/// What of the settings may change while it runs.
+pub(super) fn watched(settings: &Settings) -> Watched {
+    Watched {
+        rules_dir: settings.rules_dir.clone(),
+        keys_file: settings.keys_file.clone(),
+        supply_line: settings.supply_line.clone(),
     }
 }
 
@@ -175,7 +187,13 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
         deliver_within: DELIVER_WITHIN,
         dead_letters: settings.state_dir.join("dead-letters.jsonl"),
     };
-    let with = With { sinks, plan, store, health, driving, stop };
+    let reloads = (!once && (settings.rules_dir.is_some() || settings.keys_file.is_some())).then(|| {
+        let (asked, reloads) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(watch(watched(&settings), settings.reload, asked, stop.clone()));
+        reloads
+    });
+    Gauge::Rules.set(plan.rules() as u64);
+    let with = With { sinks, plan, store, health, driving, stop, reloads };
     match settings.source {
         SourceSettings::Directory { path, scan } => {
             let source = DirectorySource::open(DirectorySettings {
@@ -213,6 +231,7 @@ struct With {
     health: Arc<Health>,
     driving: DriveSettings,
     stop: CancellationToken,
+    reloads: Option<tokio::sync::mpsc::Receiver<Reload>>,
 }
 
 impl With {
@@ -223,6 +242,7 @@ impl With {
             store: self.store,
             clock: Arc::new(SystemClock),
             health: self.health,
+            reloads: self.reloads,
         };
         drive(parts, self.plan, self.driving, self.stop).await
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::replay::{files, read_all, tell};
-use super::{Exit, rules, run, say};
+use super::{Exit, run, say};
 use crate::pipeline::plan::analyze::Analyzer;
 use crate::pipeline::plan::{Accounting, Plan};
 use crate::pipeline::replay::{Reader, Window, matches};
@@ -31,8 +31,8 @@ pub struct Args {
 /// When configuration, rules or state cannot be used, or the service is running.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let settings = run::read_settings(&args.config)?;
-    let rules = Arc::new(rules::load(settings.rules_dir.as_deref())?);
-    let inventory = Arc::new(rules::inventory(settings.keys_file.as_deref())?);
+    let (rules, inventory) = run::watched(&settings).read()?;
+    let (rules, inventory) = (Arc::new(rules), Arc::new(inventory));
     // Opened first: reading captures for an hour to find the service running would be a pity.
     let store = RedbStore::open(&settings.state_dir.join("state.redb"))?;
     let mut plan = Plan::new(rules.clone(), inventory.clone(), settings.limits, settings.redaction);

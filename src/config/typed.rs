@@ -22,6 +22,8 @@ pub(super) struct SettingsFile {
     #[serde(default)]
     pub(super) keys: KeysFile,
     #[serde(default)]
+    pub(super) supply_line: SupplyLineFile,
+    #[serde(default)]
     pub(super) alerts: AlertsFile,
     #[serde(default)]
     pub(super) log: LogFile,
@@ -67,12 +69,20 @@ pub(super) struct StateFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct RulesFile {
     pub(super) dir: Option<PathBuf>,
+    pub(super) reload_secs: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeysFile {
     pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SupplyLineFile {
+    #[serde(default)]
+    pub(super) resources: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

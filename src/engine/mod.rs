@@ -18,6 +18,7 @@ pub mod incident;
 mod learn;
 mod limits;
 pub mod matched;
+mod reload;
 mod restore;
 mod scopes;
 mod settle;

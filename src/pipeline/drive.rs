@@ -7,6 +7,8 @@
 //! is received into more memory than the queue between pollers and planner holds; an alert leaves
 //! the outbox when every sink has taken it or will never take it.
 
+mod planner;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,16 +17,18 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use planner::Planner;
+
 use super::backoff::Backoff;
 use super::health::Health;
 use super::outbox::Outbox;
+use super::plan::reload::Reload;
 use super::plan::{Accounting, Plan};
-use crate::alert::redact::printable;
 use crate::rule::Level;
 use crate::sink::Sink;
 use crate::source::{Delivery, Receipt, Received, Source, SourceError};
-use crate::store::{Commit, StateStore};
-use crate::telemetry::{self, Counter, Gauge};
+use crate::store::StateStore;
+use crate::telemetry::Counter;
 use crate::time::Clock;
 
 /// How to drive.
@@ -70,12 +74,15 @@ pub struct Parts<S, K> {
     pub clock: Arc<dyn Clock>,
     /// What is wrong now.
     pub health: Arc<Health>,
+    /// Other rules, as they come.
+    pub reloads: Option<mpsc::Receiver<Reload>>,
 }
 
 /// What the planning thread is given.
 enum Work {
     Batch(Vec<Delivery>),
     Tick,
+    Reload(Reload),
 }
 
 /// What it gives on, once the commit is durable.
@@ -90,7 +97,7 @@ where
     S: Source + 'static,
     K: Sink + 'static,
 {
-    let Parts { source, sinks, store, clock, health } = parts;
+    let Parts { source, sinks, store, clock, health, reloads } = parts;
     let (work, receiver) = mpsc::channel::<Work>(usize::from(settings.pollers) * 2);
     let (committed, acks) = mpsc::channel::<Committed>(64);
     let queued = Arc::new(Notify::new());
@@ -101,6 +108,7 @@ where
         pollers.spawn(poll(source.clone(), work.clone(), stop.clone(), health.clone(), failure.clone()));
     }
     let ticking = stop.child_token();
+    let reloader = reloads.map(|reloads| tokio::spawn(hand_on(reloads, work.clone(), ticking.clone())));
     let ticker = tokio::spawn(tick(work, settings.tick, ticking.clone()));
     let planner = Planner {
         plan,
@@ -135,6 +143,9 @@ where
     while pollers.join_next().await.is_some() {}
     ticking.cancel();
     let _ = ticker.await;
+    if let Some(reloader) = reloader {
+        let _ = reloader.await;
+    }
     let (accounting, planned) = match accounting.await {
         Ok(ended) => ended,
         Err(_) => (Accounting::default(), Err("planning ended by a defect, please report it".to_owned())),
@@ -225,113 +236,6 @@ async fn tick(work: mpsc::Sender<Work>, every: Duration, stop: CancellationToken
     }
 }
 
-/// The thread that owns the plan. Blocking, for the store is.
-struct Planner {
-    plan: Plan,
-    store: Arc<dyn StateStore>,
-    clock: Arc<dyn Clock>,
-    health: Arc<Health>,
-    stop: CancellationToken,
-    max_batch: usize,
-    max_outbox: u64,
-    queued: Arc<Notify>,
-    total: Accounting,
-}
-
-impl Planner {
-    /// What became of everything, and why it ended before the work did, if so.
-    fn run(
-        mut self,
-        mut work: mpsc::Receiver<Work>,
-        committed: &mpsc::Sender<Committed>,
-    ) -> (Accounting, Result<(), String>) {
-        while let Some(first) = work.blocking_recv() {
-            let mut batch = Vec::new();
-            let mut next = Some(first);
-            // What is waiting shares one commit.
-            while let Some(work_item) = next.take() {
-                if let Work::Batch(deliveries) = work_item {
-                    batch.extend(deliveries);
-                }
-                if batch.len() < self.max_batch {
-                    next = work.try_recv().ok();
-                }
-            }
-            let done = if batch.is_empty() { self.tick() } else { self.batch(&batch) };
-            match done {
-                Some(done) if done.ack.is_empty() && done.park.is_empty() => {}
-                Some(done) => drop(committed.blocking_send(done)),
-                // Stopped while the store failed: nothing of this is acknowledged, all of it comes again.
-                None => return (self.total, Err(UNCOMMITTED.to_owned())),
-            }
-        }
-        (self.total, Ok(()))
-    }
-
-    fn tick(&mut self) -> Option<Committed> {
-        let (commit, accounting) = self.plan.tick(self.clock.now());
-        self.commit(&commit, accounting)?;
-        Some(Committed { ack: Vec::new(), park: Vec::new() })
-    }
-
-    fn batch(&mut self, deliveries: &[Delivery]) -> Option<Committed> {
-        self.room_in_outbox()?;
-        let planned = self.plan.batch(deliveries, self.clock.now());
-        for (_, reason) in &planned.park {
-            tracing::warn!(reason = printable(reason), "a delivery cannot be read and is left to the dead-letter path");
-        }
-        self.commit(&planned.commit, planned.accounting)?;
-        Some(Committed { ack: planned.ack, park: planned.park })
-    }
-
-    /// Waits until the sinks have taken enough of the outbox; nothing when stopped before that.
-    fn room_in_outbox(&self) -> Option<()> {
-        let full = || self.store.pending_len().is_ok_and(|pending| pending >= self.max_outbox);
-        if full() {
-            let trouble = format!("full with {} alerts: nothing is received until sinks take some", self.max_outbox);
-            tracing::error!("the outbox is {trouble}");
-            self.health.set("outbox", Some(trouble));
-        }
-        while full() {
-            if self.stop.is_cancelled() {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        self.health.set("outbox", None);
-        Some(())
-    }
-
-    /// Makes a commit durable, however often it takes; nothing when stopped before it was.
-    fn commit(&mut self, commit: &Commit, accounting: Accounting) -> Option<()> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-        while let Err(error) = self.store.commit(commit) {
-            Counter::CommitErrors.add(1);
-            tracing::error!(%error, "nothing is acknowledged until this is mended");
-            self.health.set("store", Some(error.to_string()));
-            if self.stop.is_cancelled() {
-                return None;
-            }
-            std::thread::sleep(backoff.pause(fastrand::f64()));
-        }
-        self.health.set("store", None);
-        self.plan.committed();
-        self.total += accounting;
-        telemetry::count(&accounting);
-        let (groups, entries) = self.plan.held();
-        Gauge::Groups.set(groups as u64);
-        Gauge::Entries.set(entries as u64);
-        if !commit.outbox.is_empty() {
-            self.queued.notify_waiters();
-        }
-        Some(())
-    }
-}
-
-/// Why a run that was stopped failed all the same.
-const UNCOMMITTED: &str = "stopped while the store could not be written or the outbox was full; what was in hand is \
-                           not acknowledged and comes again";
-
 /// Acknowledges what is committed; what the source did not take is tried again a few times, then
 /// left to come again.
 async fn acknowledge<S: Source>(source: Arc<S>, mut acks: mpsc::Receiver<Committed>) {
@@ -361,6 +265,20 @@ async fn acknowledge<S: Source>(source: Arc<S>, mut acks: mpsc::Receiver<Committ
             if let Err(error) = source.park(&receipt).await {
                 tracing::warn!(%error, "parking failed; the delivery comes again by itself");
             }
+        }
+    }
+}
+
+/// Brings other rules to the planner as long as there is one.
+async fn hand_on(mut reloads: mpsc::Receiver<Reload>, work: mpsc::Sender<Work>, stop: CancellationToken) {
+    loop {
+        let reload = tokio::select! {
+            () = stop.cancelled() => return,
+            reload = reloads.recv() => reload,
+        };
+        let Some(reload) = reload else { return };
+        if work.send(Work::Reload(reload)).await.is_err() {
+            return;
         }
     }
 }

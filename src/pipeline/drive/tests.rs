@@ -8,6 +8,7 @@ use crate::alert::redact::Redaction;
 use crate::pipeline::plan::Limits;
 use crate::rule::{RuleSet, RuleText};
 use crate::sink::SinkError;
+use crate::store::Commit;
 use crate::store::OutboxSeq;
 use crate::store::memory::MemoryStore;
 use crate::store::{Restored, StoreError};
@@ -216,6 +217,7 @@ impl World {
             defect: self.defect,
         };
         let parts = Parts {
+            reloads: None,
             source: Arc::new(source),
             sinks: std::mem::take(&mut self.sinks),
             store: Arc::new(store),

@@ -6,6 +6,7 @@
 
 pub mod analyze;
 pub mod recent;
+pub mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -178,6 +179,12 @@ impl Plan {
     /// The last commit is durable: copies of its records need not be looked at again.
     pub fn committed(&mut self) {
         self.recent.extend(self.fresh.drain(..));
+    }
+
+    /// Rules in use.
+    #[must_use]
+    pub fn rules(&self) -> usize {
+        self.analyzer.rules.rules.len()
     }
 
     /// Groups and matches held, for gauges.
