@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Usage;
 use crate::keys::inventory::Inventory;
+use crate::rule::diagnostic::Severity;
 use crate::rule::{Compiled, RuleSet, RuleText, pack};
 use crate::source::capture::files_under;
 
@@ -37,7 +38,8 @@ pub fn texts(dir: Option<&Path>) -> anyhow::Result<Vec<RuleText>> {
 pub fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let Compiled { rules, diagnostics } = RuleSet::compile(&texts(dir)?);
     let Some(rules) = rules else {
-        let said: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let said: Vec<_> = errors.map(ToString::to_string).collect();
         anyhow::bail!(Usage(format!("the rules have mistakes\n{}", said.join("\n"))));
     };
     Ok(rules)

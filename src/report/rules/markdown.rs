@@ -14,7 +14,7 @@ const LEVELS: [Level; 5] = [Level::Critical, Level::High, Level::Medium, Level::
 #[must_use]
 pub fn render(entries: &[Entry<'_>]) -> String {
     let mut out = String::from(
-        "<!-- Generated; edit the rules, not this page: cargo run -- rules --format markdown > rules/README.md -->\n\n# Rules\n\n",
+        "<!-- Generated from the rules by `kmswatch rules --format markdown`; edit these, not this page. -->\n\n# Rules\n\n",
     );
     let families: BTreeSet<_> = entries.iter().map(Entry::family).collect();
     let _ = writeln!(
