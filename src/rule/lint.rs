@@ -82,6 +82,7 @@ pub(super) fn look(documents: &[Document<'_>], projection: &Projection) -> Vec<D
         if value::look(&mut lint) {
             condition::look(&mut lint);
         }
+        condition::look_at_filter(&mut lint, documents);
         group::look(&mut lint);
         about::look(&mut lint);
         tag::look(&mut lint);

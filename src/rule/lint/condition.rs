@@ -7,7 +7,7 @@ use super::alternatives::{Test, alternatives, clash, describe, exclude_each_othe
 use super::{Lint, place};
 use crate::event::field::core;
 use crate::rule::diagnostic::Code;
-use crate::rule::document::Kind;
+use crate::rule::document::{Document, Kind};
 use crate::rule::predicate::Predicate;
 use crate::rule::reach::{self, Truth, watched};
 
@@ -41,6 +41,23 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) {
         return read_events(lint);
     };
     lint.warning(Code::AlwaysTrue, place::of_condition(document), message.to_owned(), help);
+}
+
+/// Says which rules a filter leaves nothing of.
+pub(super) fn look_at_filter(lint: &mut Lint<'_, '_>, documents: &[Document<'_>]) {
+    let Kind::Filter { rules, any, predicate } = &lint.document.kind else { return };
+    let is_meant = |document: &Document<'_>| {
+        let names = [Some(&*document.meta.id), document.name.as_deref(), Some(&*document.meta.title)];
+        *any || rules.iter().any(|(reference, _)| names.contains(&Some(reference.as_str())))
+    };
+    for document in documents.iter().filter(|document| is_meant(document)) {
+        let Kind::Detection(own) = &document.kind else { continue };
+        let both = Predicate::All(vec![own.clone(), predicate.clone()]);
+        let Some(reason) = impossible(&both, lint).filter(|_| impossible(own, lint).is_none()) else { continue };
+        let message = format!("the filter leaves nothing of `{}`: {reason}", document.meta.title);
+        let help = "a filter says what may still match: write `condition: not selection` to take the selection out";
+        lint.warning(Code::UnreachableCondition, place::of_condition(lint.document), message, help);
+    }
 }
 
 /// Says when EventBridge does not deliver what is asked for unless its rule is set to (aws-facts 1.2).
