@@ -92,7 +92,11 @@ pub async fn watch(watched: Watched, every: Duration, reloads: mpsc::Sender<Relo
         let Ok(read) = tokio::task::spawn_blocking(move || reading.read()).await else { return };
         let reload = match read {
             Ok((rules, inventory)) => Reload::Swap { rules: Arc::new(rules), inventory: Arc::new(inventory) },
-            Err(error) => Reload::Refused { path: watched.named(), reason: format!("{error:#}") },
+            Err(error) => {
+                // One line, for subjects and summaries.
+                let reason = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join("; ");
+                Reload::Refused { path: watched.named(), reason }
+            }
         };
         if reloads.send(reload).await.is_err() {
             return;

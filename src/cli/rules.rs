@@ -38,7 +38,7 @@ pub fn texts(dir: Option<&Path>) -> anyhow::Result<Vec<RuleText>> {
 pub fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let Compiled { rules, diagnostics } = RuleSet::compile(&texts(dir)?);
     let Some(rules) = rules else {
-        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
+        let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
         let said: Vec<_> = errors.map(ToString::to_string).collect();
         anyhow::bail!(Usage(format!("the rules have mistakes\n{}", said.join("\n"))));
     };

@@ -18,16 +18,18 @@ impl Engine {
     pub fn retire(&mut self, new: &RuleSet) -> usize {
         let ids = by_id(new);
         let rules = self.rules.clone();
+        let mut slots: Vec<GroupId> = self.slots.keys().copied().collect();
+        slots.sort_unstable();
         let mut gone: Vec<GroupId> = Vec::new();
-        for (id, slot) in &self.slots {
+        for id in slots {
+            let Some(slot) = self.slots.get(&id) else { continue };
             let old = rules.rules.get(slot.rule.0 as usize);
             let kept =
                 old.and_then(|rule| ids.get(rule.meta.id.as_str())).and_then(|index| new.rules.get(index.0 as usize));
-            if kept.is_none_or(|rule| GroupId::of(rule, &slot.group.key) != *id) {
-                gone.push(*id);
+            if kept.is_none_or(|rule| GroupId::of(rule, &slot.group.key) != id) {
+                gone.push(id);
             }
         }
-        gone.sort_unstable();
         for id in &gone {
             if let Some(slot) = self.slots.get(id)
                 && let Some(rule) = rules.rules.get(slot.rule.0 as usize)
