@@ -55,3 +55,73 @@ fn rules_are_told_of_as_expected() {
     assert!(broken >= 20, "{broken}");
     assert!(different.is_empty(), "other than expected; BLESS=1 takes it over\n{}", different.join("\n"));
 }
+
+fn kmswatch(args: &[&str]) -> (i32, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_kmswatch"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(args)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn check_ends_as_it_is_told_to() {
+    for (case, deny, code) in [
+        ("lint_tags", false, 0),
+        ("lint_tags", true, 2),
+        ("lint_read_events", true, 0),
+        ("lint_unreachable", false, 2),
+        ("field_misspelt", false, 2),
+    ] {
+        let path = format!("tests/golden/rules/{case}");
+        let mut args = vec!["check", "--format", "json", &path];
+        args.extend(deny.then_some("--deny-warnings"));
+        let (ended, said) = kmswatch(&args);
+        assert_eq!(ended, code, "{case}: {said}");
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let first = &said["diagnostics"][0];
+        assert!(first["line"].as_u64() > Some(0) && first["column"].as_u64() > Some(0), "{first}");
+        let counted = ["errors", "warnings", "notes"].map(|key| said[key].as_u64().unwrap());
+        assert_eq!(counted.iter().sum::<u64>() as usize, said["diagnostics"].as_array().unwrap().len());
+    }
+}
+
+#[test]
+fn test_writes_junit_and_a_filter_that_fits_nothing_is_a_mistake() {
+    let dir = tempfile::tempdir().unwrap();
+    let junit = dir.path().join("rules.xml");
+    let (ended, said) = kmswatch(&["test", "--filter", "GRANTS/", "--junit", junit.to_str().unwrap()]);
+    assert!(ended == 0 && said.contains("FAMILY") && said.contains("grants  "), "{said}");
+    let xml = fs::read_to_string(junit).unwrap();
+    assert!(xml.contains(r#"<testsuite name="grants/"#) && !xml.contains(r#"<testsuite name="alias/"#), "{xml}");
+    assert_eq!(kmswatch(&["test", "--filter", "no such rule"]).0, 2);
+
+    let broken =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/grants/grant_to_another_account.yml"));
+    let broken = broken
+        .unwrap()
+        .replace("    fires:\n", "    fires:\n      - {eventSource: s3.amazonaws.com, eventName: Decrypt}\n");
+    let rule = dir.path().join("rule.yml");
+    fs::write(&rule, broken).unwrap();
+    let junit = dir.path().join("broken.xml");
+    let (ended, said) = kmswatch(&["test", rule.to_str().unwrap(), "--junit", junit.to_str().unwrap()]);
+    assert!(ended == 1 && said.contains("fires[0]: this example should open an incident and does not"), "{said}");
+    let xml = fs::read_to_string(junit).unwrap();
+    assert!(xml.contains(r#"failures="1""#) && xml.contains("rule.yml:"), "{xml}");
+}
+
+#[test]
+fn rules_are_listed_in_every_format() {
+    for (format, expected) in [
+        ("table", "KMS key disabled"),
+        ("json", r#""techniques""#),
+        ("navigator", r#""techniqueID""#),
+        ("coverage", "WHATEVER THE CALL"),
+        ("controls", "PCI-DSS-4.0.1:3.7.5"),
+        ("markdown", "## What of KMS is watched"),
+    ] {
+        let (ended, said) = kmswatch(&["rules", "--format", format]);
+        assert!(ended == 0 && said.contains(expected), "{format}");
+    }
+}

@@ -45,7 +45,7 @@ pub fn watched(predicate: &Predicate) -> Watched {
 }
 
 impl RuleSet {
-    /// What of KMS each rule counts, by [`super::RuleIndex`]: itself, or through what feeds it.
+    /// What of KMS each rule counts, by [`RuleIndex`]: itself, or through what feeds it.
     #[must_use]
     pub fn watched(&self) -> Vec<Watched> {
         let mut all = vec![Watched::default(); self.rules.len()];
