@@ -7,7 +7,7 @@ use super::{Alert, AlertKey, AlertRule, Expectation, Status};
 use crate::engine::Transition;
 use crate::engine::chain::dedup_key;
 use crate::engine::incident::{Change, Evidence};
-use crate::rule::{Rule, TemplatePart};
+use crate::rule::Rule;
 
 /// Number of the JSON format.
 pub const SCHEMA: u32 = 1;
@@ -35,8 +35,7 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
     let count = incident.count;
     let respond = rule.respond.iter().map(|template| {
         // Values go into commands that a person will paste: each is one quoted word.
-        let prose =
-            !template.parts.first().is_some_and(|part| matches!(part, TemplatePart::Literal(text) if is_command(text)));
+        let prose = !template.is_command();
         template.render(count, |path| value(path).map(|text| if prose { printable(&text) } else { shell_word(&text) }))
     });
     let keys = keys_of(evidence);
@@ -83,10 +82,6 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
             .collect(),
         respond: respond.collect(),
     }
-}
-
-fn is_command(text: &str) -> bool {
-    ["aws ", "kmswatch ", "jq "].iter().any(|tool| text.starts_with(tool))
 }
 
 fn keys_of(evidence: &Evidence) -> Vec<AlertKey> {

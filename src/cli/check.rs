@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::{Exit, rules};
+use crate::report::check::{Counts, Looked, json, text};
 use crate::rule::RuleSet;
-use crate::rule::diagnostic::Severity;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,20 @@ pub struct Args {
     /// Key inventory to check too
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// How to say it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Warnings end it as errors do; notes never
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// As a compiler does
+    Text,
+    /// One document for other tools
+    Json,
 }
 
 /// Runs it.
@@ -25,16 +39,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let texts = rules::texts(args.rules.as_deref())?;
     let inventory = rules::inventory(args.keys.as_deref())?;
     let compiled = RuleSet::compile(&texts);
-    let mut out = std::io::stdout().lock();
-    for diagnostic in &compiled.diagnostics {
-        writeln!(out, "{diagnostic}")?;
-    }
-    let errors = compiled.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-    let warnings = compiled.diagnostics.len() - errors;
-    let opening = compiled.rules.map_or(0, |rules| rules.rules.len());
-    writeln!(out, "{} files, {opening} rules, {errors} errors, {warnings} warnings", texts.len())?;
-    if args.keys.is_some() {
-        writeln!(out, "{} key domains", inventory.domains.len())?;
-    }
-    Ok(if errors > 0 { Exit::Invalid } else { Exit::Clean })
+    let opening = compiled.rules.map_or(0, |rules| rules.rules.iter().filter(|rule| rule.opens).count());
+    let domains = args.keys.as_ref().map(|_| inventory.domains.len());
+    let looked = Looked { files: texts.len(), rules: opening, domains };
+    let said = match args.format {
+        Format::Text => text(&compiled.diagnostics, looked),
+        Format::Json => json(&compiled.diagnostics, looked),
+    };
+    std::io::stdout().lock().write_all(said.as_bytes())?;
+    let Counts { errors, warnings, .. } = Counts::of(&compiled.diagnostics);
+    Ok(if errors > 0 || (args.deny_warnings && warnings > 0) { Exit::Invalid } else { Exit::Clean })
 }

@@ -2,6 +2,7 @@
 //! adapters.
 
 pub mod check;
+pub mod list;
 mod reload;
 pub mod replay;
 pub mod rules;
@@ -57,6 +58,8 @@ enum Command {
     Check(check::Args),
     /// Run the examples that rules carry
     Test(test::Args),
+    /// List rules, and what they cover
+    Rules(list::Args),
 }
 
 /// Runs the command line and says how it ended.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Seed(args) => seed::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Rules(args) => list::run(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

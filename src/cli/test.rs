@@ -4,12 +4,15 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::{Exit, Usage, rules};
 use crate::alert::redact::Redaction;
 use crate::keys::inventory::Inventory;
 use crate::pipeline::plan::{Limits, Plan};
-use crate::rule::RuleSet;
-use crate::rule::example::Example;
+use crate::report::examples::{Case, Tested, junit, table};
+use crate::rule::example::{Example, Examples};
+use crate::rule::{Rule, RuleSet};
 use crate::source::{Delivery, Receipt};
 
 /// What was typed.
@@ -20,6 +23,12 @@ pub struct Args {
     /// Key inventory for the examples that bring none of their own
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Only rules whose title, id or path contains this, upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Write the result as JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Print the examples as JSON instead, one a line, for other tools
     #[arg(long)]
     print: bool,
@@ -32,45 +41,59 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let rules = Arc::new(rules::load(args.rules.as_deref())?);
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
+    let chosen = chosen(&rules, args.filter.as_deref())?;
     let mut out = std::io::stdout().lock();
     if args.print {
-        print(&rules, &mut out)?;
+        for (rule, examples) in chosen {
+            print(rule, examples, &mut out)?;
+        }
         return Ok(Exit::Clean);
     }
-    let mut failures = Vec::new();
-    let mut ran = 0;
-    writeln!(out, "{:<13}  {:>5}  {:>6}  RULE", "LEVEL", "FIRES", "SILENT")?;
-    for (rule, examples) in rules.rules.iter().zip(&rules.examples).filter(|(rule, _)| rule.opens) {
-        let mut passed = [0, 0];
-        for (at, (list, wanted)) in [(&examples.fires, true), (&examples.silent, false)].into_iter().enumerate() {
-            for example in list {
-                ran += 1;
-                let reason = try_example(&rules, &rule.meta.id, example, &inventory)?;
-                if reason.fired == wanted && reason.unreadable.is_none() {
-                    if let Some(count) = passed.get_mut(at) {
-                        *count += 1;
-                    }
-                    continue;
-                }
-                let what = match (reason.unreadable, wanted) {
-                    (Some(reason), _) => format!("cannot be read: {reason}"),
-                    (None, true) => "should open an incident and does not".to_owned(),
-                    (None, false) => "should stay silent and opens an incident".to_owned(),
-                };
-                let (path, place) = (&rule.meta.path, example.place);
-                failures
-                    .push(format!("{path}:{}:{}: {}: this example {what}", place.line, place.column, rule.meta.title));
-            }
+    let mut tested = Vec::new();
+    for (rule, examples) in chosen {
+        tested.push(test(&rules, rule, examples, &inventory)?);
+    }
+    out.write_all(table(&tested).as_bytes())?;
+    if let Some(path) = &args.junit {
+        let xml = junit(&tested).with_context(|| format!("{}: no JUnit XML", path.display()))?;
+        std::fs::write(path, xml).with_context(|| path.display().to_string())?;
+    }
+    let failed = tested.iter().flat_map(|rule| &rule.cases).any(|case| case.failure.is_some());
+    Ok(if failed { Exit::Findings } else { Exit::Clean })
+}
+
+/// The rules that open incidents, with their examples, as far as asked for.
+fn chosen<'r>(rules: &'r RuleSet, filter: Option<&str>) -> anyhow::Result<Vec<(&'r Rule, &'r Examples)>> {
+    let wanted = filter.map(str::to_lowercase);
+    let has = |text: &str| wanted.as_ref().is_none_or(|wanted| text.to_lowercase().contains(wanted));
+    let all = rules.rules.iter().zip(&rules.examples).filter(|(rule, _)| rule.opens);
+    let chosen: Vec<_> =
+        all.filter(|(rule, _)| has(&rule.meta.title) || has(&rule.meta.id) || has(&rule.meta.path)).collect();
+    if chosen.is_empty() {
+        // A misspelt filter must not look like success.
+        let filter = filter.unwrap_or_default();
+        anyhow::bail!(Usage(format!("no rule that opens incidents has '{filter}' in its title, id or path")));
+    }
+    Ok(chosen)
+}
+
+fn test(rules: &Arc<RuleSet>, rule: &Rule, examples: &Examples, inventory: &Arc<Inventory>) -> anyhow::Result<Tested> {
+    let mut cases = Vec::new();
+    for (list, fires) in [(&examples.fires, true), (&examples.silent, false)] {
+        for (number, example) in list.iter().enumerate() {
+            let outcome = try_example(rules, &rule.meta.id, example, inventory)?;
+            let failure = match (outcome.unreadable, outcome.fired == fires) {
+                (Some(reason), _) => Some(format!("cannot be read: {reason}")),
+                (None, true) => None,
+                (None, false) if fires => Some("should open an incident and does not".to_owned()),
+                (None, false) => Some("should stay silent and opens an incident".to_owned()),
+            };
+            cases.push(Case { fires, number, place: example.place, failure });
         }
-        let cell = |at: usize, all: usize| format!("{}/{all}", passed.get(at).copied().unwrap_or(0));
-        let (fires, silent) = (cell(0, examples.fires.len()), cell(1, examples.silent.len()));
-        writeln!(out, "{:<13}  {fires:>5}  {silent:>6}  {}", rule.level.as_str(), rule.meta.title)?;
     }
-    for failure in &failures {
-        writeln!(out, "{failure}")?;
-    }
-    writeln!(out, "{} rules, {ran} examples, {} failed", rules.rules.len(), failures.len())?;
-    Ok(if failures.is_empty() { Exit::Clean } else { Exit::Findings })
+    let meta = &rule.meta;
+    let (path, title, family) = (meta.path.clone(), meta.title.clone(), meta.family.clone());
+    Ok(Tested { path, title, family, level: rule.level, cases })
 }
 
 struct Outcome {
@@ -106,20 +129,18 @@ fn try_example(
     })
 }
 
-fn print(rules: &RuleSet, out: &mut impl std::io::Write) -> anyhow::Result<()> {
-    for (rule, examples) in rules.rules.iter().zip(&rules.examples) {
-        for (list, fires) in [(&examples.fires, true), (&examples.silent, false)] {
-            for example in list {
-                let records: Vec<serde_json::Value> =
-                    example.records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
-                let keys: Option<serde_json::Value> =
-                    example.keys.as_ref().and_then(|keys| serde_json::from_str(keys).ok());
-                let line = serde_json::json!({
-                    "rule_id": rule.meta.id, "title": rule.meta.title, "path": rule.meta.path, "fires": fires,
-                    "keys": keys, "records": records,
-                });
-                writeln!(out, "{line}")?;
-            }
+fn print(rule: &Rule, examples: &Examples, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+    for (list, fires) in [(&examples.fires, true), (&examples.silent, false)] {
+        for example in list {
+            let records: Vec<serde_json::Value> =
+                example.records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect();
+            let keys: Option<serde_json::Value> =
+                example.keys.as_ref().and_then(|keys| serde_json::from_str(keys).ok());
+            let line = serde_json::json!({
+                "rule_id": rule.meta.id, "title": rule.meta.title, "path": rule.meta.path, "fires": fires,
+                "keys": keys, "records": records,
+            });
+            writeln!(out, "{line}")?;
         }
     }
     Ok(())

@@ -1,3 +1,9 @@
-//! Reports for people: what a replay found.
+//! Reports for people and for other tools: what a replay found, what is wrong with rules, what their
+//! examples came to, what they cover.
+//!
+//! Invariant: pure; the command line prints and writes.
 
+pub mod check;
+pub mod examples;
 pub mod replay;
+pub mod rules;

@@ -11,6 +11,20 @@ pub enum Severity {
     Error,
     /// Worth mending.
     Warning,
+    /// Worth knowing; nothing is wrong.
+    Note,
+}
+
+impl Severity {
+    /// As shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
 }
 
 /// The kind of mistake; its name is shown and stays.
@@ -38,6 +52,19 @@ pub enum Code {
     BadRegex,
     BadCidr,
     NoExamples,
+    UnknownValue,
+    UnreachableCondition,
+    AlwaysTrue,
+    UnboundedGroup,
+    DuplicateName,
+    DuplicateTitle,
+    NoFamily,
+    Undocumented,
+    BadTag,
+    BadControl,
+    EmptySummary,
+    UnsafeCommand,
+    NeedsReadEvents,
 }
 
 impl Code {
@@ -66,6 +93,19 @@ impl Code {
             Self::BadRegex => "bad-regex",
             Self::BadCidr => "bad-cidr",
             Self::NoExamples => "no-examples",
+            Self::UnknownValue => "unknown-value",
+            Self::UnreachableCondition => "unreachable-condition",
+            Self::AlwaysTrue => "always-true",
+            Self::UnboundedGroup => "unbounded-group",
+            Self::DuplicateName => "duplicate-name",
+            Self::DuplicateTitle => "duplicate-title",
+            Self::NoFamily => "no-family",
+            Self::Undocumented => "undocumented",
+            Self::BadTag => "bad-tag",
+            Self::BadControl => "bad-control",
+            Self::EmptySummary => "empty-summary",
+            Self::UnsafeCommand => "unsafe-command",
+            Self::NeedsReadEvents => "needs-read-events",
         }
     }
 }
@@ -73,7 +113,7 @@ impl Code {
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Error or warning.
+    /// How grave.
     pub severity: Severity,
     /// Kind.
     pub code: Code,
@@ -89,10 +129,7 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let severity = self.severity.as_str();
         let (path, place) = (&self.path, self.place);
         write!(f, "{path}:{}:{}: {severity}[{}]: {}", place.line, place.column, self.code.as_str(), self.message)?;
         match &self.help {
@@ -138,7 +175,12 @@ impl<'p> Diagnostics<'p> {
         self.push(Severity::Warning, code, place, message.into(), help);
     }
 
-    fn push(&mut self, severity: Severity, code: Code, place: Place, message: String, help: Option<String>) {
+    /// Notes what is worth knowing.
+    pub fn note(&mut self, code: Code, place: Place, message: impl Into<String>, help: Option<String>) {
+        self.push(Severity::Note, code, place, message.into(), help);
+    }
+
+    pub(super) fn push(&mut self, severity: Severity, code: Code, place: Place, message: String, help: Option<String>) {
         self.found.push(Diagnostic { severity, code, path: self.path.to_owned(), place, message, help });
     }
 

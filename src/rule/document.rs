@@ -14,6 +14,8 @@ use crate::event::field::ProjectionBuilder;
 pub(super) struct Document<'t> {
     pub(super) path: &'t str,
     pub(super) place: Place,
+    /// As written, to point into.
+    pub(super) node: Node,
     pub(super) meta: RuleMeta,
     pub(super) name: Option<String>,
     pub(super) level: Level,
@@ -73,7 +75,7 @@ pub(super) fn read_file<'t>(
     };
     let hash: String = blake3::hash(text.text.as_bytes()).to_hex().chars().take(16).collect();
     let read: Vec<_> =
-        nodes.iter().filter_map(|node| read_document(node, &text.path, &hash, fields, diagnostics)).collect();
+        nodes.into_iter().filter_map(|node| read_document(node, &text.path, &hash, fields, diagnostics)).collect();
     if !diagnostics.has_errors() {
         // What our own reading took and Sigma's grammar does not.
         let at = Place { line: 1, column: 1 };
@@ -90,7 +92,7 @@ pub(super) fn read_file<'t>(
 }
 
 fn read_document<'t>(
-    node: &Node,
+    node: Node,
     path: &'t str,
     hash: &str,
     fields: &mut ProjectionBuilder,
@@ -111,7 +113,7 @@ fn read_document<'t>(
             diagnostics.unknown(Code::UnknownKey, key.place, "key", &key.text, TOP_LEVEL.iter().copied());
         }
     }
-    let (meta, level) = read_meta(node, path, hash, diagnostics);
+    let (meta, level) = read_meta(&node, path, hash, diagnostics);
     let mut used = Vec::new();
     let extension = Extension::read(node.get("kmswatch"), fields, &mut used, diagnostics);
     let kind = if let Some(block) = node.get("correlation") {
@@ -130,7 +132,7 @@ fn read_document<'t>(
         let any = rules.iter().any(|(name, _)| name == "any");
         Kind::Filter { rules, any, predicate: detection::compile(block, &["rules"], fields, &mut used, diagnostics) }
     } else if let Some(block) = node.get("detection") {
-        check_log_source(node, diagnostics);
+        check_log_source(&node, diagnostics);
         Kind::Detection(detection::compile(block, &[], fields, &mut used, diagnostics))
     } else {
         diagnostics.error(Code::MissingKey, node.place, "no `detection`, `correlation` or `filter`", None);
@@ -139,7 +141,7 @@ fn read_document<'t>(
     let meta = RuleMeta { controls: extension.controls.clone(), ..meta };
     let name = node.get("name").and_then(Node::scalar_text);
     let is_ours = node.get("kmswatch").is_some();
-    Some(Document { path, place: node.place, meta, name, level, extension, is_ours, used, kind })
+    Some(Document { path, place: node.place, node, meta, name, level, extension, is_ours, used, kind })
 }
 
 fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<'_>) -> (RuleMeta, Level) {

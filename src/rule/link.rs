@@ -10,7 +10,7 @@ use super::index::Index;
 use super::locate::Place;
 use super::predicate::Predicate;
 use super::wire::Wiring;
-use super::{Detector, Rule, RuleIndex, RuleSet, catalogue, template};
+use super::{Detector, Rule, RuleIndex, RuleSet, catalogue, lint, template};
 use crate::event::field::{ProjectionBuilder, core};
 
 /// Follows references between documents and puts the set together.
@@ -38,6 +38,7 @@ impl<'t> Linker<'t, '_> {
 
     pub(super) fn link(mut self, mut fields: ProjectionBuilder) -> RuleSet {
         self.find_duplicate_ids();
+        let lints = lint::look(&self.documents, &fields.clone().build());
         self.apply_filters();
         let targets = self.follow_correlations();
         self.refuse_circles(&targets);
@@ -76,6 +77,7 @@ impl<'t> Linker<'t, '_> {
         for (path, code, place, message, help) in mistakes {
             self.error(path, code, place, message, help);
         }
+        lint::settle(lints, self.found);
         set.index = Index::over(&set.predicates);
         set.projection = fields.build();
         set

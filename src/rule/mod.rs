@@ -17,11 +17,13 @@ pub mod extension;
 pub mod index;
 mod kinds;
 mod link;
+mod lint;
 pub mod locate;
 pub mod modifiers;
 pub mod pack;
 pub mod pattern;
 pub mod predicate;
+pub mod reach;
 pub mod template;
 #[cfg(test)]
 mod tests;

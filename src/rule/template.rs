@@ -1,8 +1,13 @@
 //! Templates: text with `{field}`, filled in when an alert is made; `{a|b}` is the first of them
 //! that there is.
 
+use std::fmt;
+
 use super::{Template, TemplatePart};
 use crate::event::field::ProjectionBuilder;
+
+/// The tools whose command lines are quoted.
+pub const COMMANDS: &[&str] = &["aws", "kmswatch", "jq"];
 
 /// Reads a template; `{{` and `}}` stand for braces. The fields it names are added to the projection.
 ///
@@ -52,6 +57,13 @@ impl Template {
         named.flatten().map(|(path, id)| (path.as_str(), *id))
     }
 
+    /// Whether it is a command to paste, so that every value in it becomes one quoted word.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        let Some(TemplatePart::Literal(text)) = self.parts.first() else { return false };
+        COMMANDS.iter().any(|tool| text.strip_prefix(tool).is_some_and(|rest| rest.starts_with(' ')))
+    }
+
     /// Fills it in; a field without a value is shown as `-`.
     pub fn render(&self, count: u64, value: impl Fn(&str) -> Option<String>) -> String {
         let part = |part: &TemplatePart| match part {
@@ -63,6 +75,23 @@ impl Template {
             }
         };
         self.parts.iter().map(part).collect()
+    }
+}
+
+impl fmt::Display for Template {
+    /// As written in the rule.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                TemplatePart::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
+                TemplatePart::Count => f.write_str("{count}")?,
+                TemplatePart::Field(paths) => {
+                    let paths: Vec<_> = paths.iter().map(|(path, _)| path.as_str()).collect();
+                    write!(f, "{{{}}}", paths.join("|"))?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -80,6 +109,8 @@ mod tests {
             _ => None,
         });
         assert_eq!(text, "role/pay did {x} 3 times to k-1");
+        assert_eq!(template.to_string(), "{kms.principal} did {{x}} {count} times to {kms.alias|kms.key}");
+        assert!(!template.is_command() && parse("aws kms list-keys", &mut fields).unwrap().is_command());
         for bad in ["{a", "a}", "{}"] {
             assert!(parse(bad, &mut fields).is_err(), "{bad}");
         }

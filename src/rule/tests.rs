@@ -26,6 +26,9 @@ kmswatch:
   quiet: 30m
   summary: '{kms.principal} disabled {kms.key}'
   examples: {fires: [{eventName: DisableKey}], silent: [{eventName: EnableKey}]}
+  respond: ['aws kms enable-key --key-id {kms.key_arn}']
+description: What it means.
+falsepositives: [none]
 ";
 
 fn text(path: &str, text: &str) -> RuleText {
@@ -269,7 +272,8 @@ fn mistakes_of_correlations_and_between_files() {
 #[test]
 fn the_shipped_rules_have_no_mistakes_and_examples_each() {
     let compiled = RuleSet::compile(&pack::shipped());
-    let said: Vec<_> = compiled.diagnostics.iter().map(ToString::to_string).collect();
+    let wrong = compiled.diagnostics.iter().filter(|diagnostic| diagnostic.severity != diagnostic::Severity::Note);
+    let said: Vec<_> = wrong.map(ToString::to_string).collect();
     assert_eq!(said, Vec::<String>::new());
 }
 
