@@ -6,8 +6,8 @@
 //! record could undo is judged when no record that is not late can come any more. With a `quiet`
 //! of at least the window each match is evidence of at most one incident.
 //!
-//! [`super::chain`] forms incidents of qualifying matches, [`super::cases`] those that are closed by
-//! what undoes them, [`super::settle`] ends and judges as the watermark passes.
+//! [`super::chain`] forms incidents of qualifying matches, `cases` those that are closed by
+//! what undoes them, `settle` ends and judges as the watermark passes.
 //!
 //! Invariant: the incidents are a function of the set of matches inserted and not yet expired.
 

@@ -9,7 +9,7 @@ use crate::rule::RuleIndex;
 use crate::time::EventTime;
 
 impl Engine {
-    /// Takes back the rows that [`Step::deltas`] wrote. Rows of rules that are gone or count
+    /// Takes back the rows that [`super::Step::deltas`] wrote. Rows of rules that are gone or count
     /// something else now are removed with the next step; returns how many groups that were.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! The `correlation:` block as written: what is counted over windows of event time. References to
-//! other rules are followed by [`super::link`].
+//! other rules are followed by `link`.
 
 use rsigma_parser::{ConditionExpr, Quantifier, Timespan, parse_condition};
 
