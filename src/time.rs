@@ -75,6 +75,13 @@ impl EventTime {
             .map_err(|error| TimeError { text: text.chars().take(64).collect(), reason: error.to_string() })
     }
 
+    /// Date and time of day in UTC; nothing beyond the calendar.
+    #[must_use]
+    pub fn civil(self) -> Option<jiff::civil::DateTime> {
+        let stamp = jiff::Timestamp::from_millisecond(self.0).ok()?;
+        Some(jiff::tz::Offset::UTC.to_datetime(stamp))
+    }
+
     /// `self - span`, stopping at [`EventTime::MIN`].
     #[must_use]
     pub const fn saturating_sub(self, span: Span) -> Self {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Exit, rules};
 use crate::report::check::{Counts, Looked, json, text};
 use crate::rule::RuleSet;
+use crate::rule::placeholders::Placeholders;
 
 /// What was typed.
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ enum Format {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let texts = rules::texts(args.rules.as_deref())?;
     let inventory = rules::inventory(args.keys.as_deref())?;
-    let compiled = RuleSet::compile(&texts);
+    let compiled = RuleSet::compile_with(&texts, &Placeholders::of(&inventory));
     let opening = compiled.rules.map_or(0, |rules| rules.rules.iter().filter(|rule| rule.opens).count());
     let domains = args.keys.as_ref().map(|_| inventory.domains.len());
     let looked = Looked { files: texts.len(), rules: opening, domains };

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::{Exit, rules};
+use crate::keys::inventory::Inventory;
 use crate::report::rules::{controls, coverage, entries, json, markdown, navigator, table};
 
 /// What was typed.
@@ -37,7 +38,7 @@ enum Format {
 /// # Errors
 /// When the rules cannot be read or have mistakes.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let rules = rules::load(args.rules.as_deref())?;
+    let rules = rules::load(args.rules.as_deref(), &Inventory::default())?;
     let entries = entries(&rules);
     let text = match args.format {
         Format::Table => table::render(&entries),

@@ -36,7 +36,7 @@ impl Watched {
     pub fn read(&self) -> anyhow::Result<(RuleSet, Inventory)> {
         let mut inventory = rules::inventory(self.keys_file.as_deref())?;
         inventory.supply_line.extend(self.supply_line.resources().iter().cloned());
-        Ok((rules::load(self.rules_dir.as_deref())?, inventory))
+        Ok((rules::load(self.rules_dir.as_deref(), &inventory)?, inventory))
     }
 
     /// What the files hold, or why they cannot be read: the same text, the same rules.

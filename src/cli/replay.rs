@@ -83,8 +83,8 @@ const MAX_TOLD: usize = 5;
 /// # Errors
 /// When a path cannot be read at all, or the output cannot be written.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let rules = Arc::new(rules::load(args.rules.as_deref())?);
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
+    let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
     let files = files(&args.paths)?;
     let analyzer = Analyzer { rules: rules.clone(), inventory };
     let reader = Reader::new(analyzer, Window { since: args.since, until: args.until });

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Usage;
 use crate::keys::inventory::Inventory;
 use crate::rule::diagnostic::Severity;
+use crate::rule::placeholders::Placeholders;
 use crate::rule::{Compiled, RuleSet, RuleText, pack};
 use crate::source::capture::files_under;
 
@@ -35,8 +36,8 @@ pub fn texts(dir: Option<&Path>) -> anyhow::Result<Vec<RuleText>> {
 ///
 /// # Errors
 /// When they cannot be read or have mistakes.
-pub fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
-    let Compiled { rules, diagnostics } = RuleSet::compile(&texts(dir)?);
+pub fn load(dir: Option<&Path>, inventory: &Inventory) -> anyhow::Result<RuleSet> {
+    let Compiled { rules, diagnostics } = RuleSet::compile_with(&texts(dir)?, &Placeholders::of(inventory));
     let Some(rules) = rules else {
         let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
         let said: Vec<_> = errors.map(ToString::to_string).collect();

@@ -39,8 +39,8 @@ pub struct Args {
 /// # Errors
 /// When something cannot be read, or the rules have mistakes.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let rules = Arc::new(rules::load(args.rules.as_deref())?);
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
+    let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
     let chosen = chosen(&rules, args.filter.as_deref())?;
     let mut out = std::io::stdout().lock();
     if args.print {

@@ -5,6 +5,7 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Severity};
 use super::document::read_file;
 use super::link::Linker;
+use super::placeholders::Placeholders;
 use super::{RuleSet, RuleText};
 use crate::event::field::ProjectionBuilder;
 
@@ -18,15 +19,21 @@ pub struct Compiled {
 }
 
 impl RuleSet {
-    /// Compiles rule texts.
+    /// Compiles rule texts that need no lists of an inventory.
     #[must_use]
     pub fn compile(texts: &[RuleText]) -> Compiled {
+        Self::compile_with(texts, &Placeholders::default())
+    }
+
+    /// Compiles rule texts; `placeholders` are filled in where they ask for them.
+    #[must_use]
+    pub fn compile_with(texts: &[RuleText], placeholders: &Placeholders) -> Compiled {
         let mut fields = ProjectionBuilder::new();
         let mut found = Vec::new();
         let mut read = Vec::new();
         for text in texts {
             let mut diagnostics = Diagnostics::new(&text.path);
-            read.extend(read_file(text, &mut fields, &mut diagnostics));
+            read.extend(read_file(text, placeholders, &mut fields, &mut diagnostics));
             found.append(&mut diagnostics.found);
         }
         let rules = Linker { documents: read, found: &mut found }.link(fields);

@@ -6,6 +6,7 @@ use super::correlation::{self, Correlation};
 use super::diagnostic::{Code, Diagnostics, nearest};
 use super::extension::{Extension, texts};
 use super::locate::{Node, Place, documents};
+use super::placeholders::Placeholders;
 use super::predicate::Predicate;
 use super::{Level, RuleMeta, RuleText, detection};
 use crate::event::field::ProjectionBuilder;
@@ -61,18 +62,20 @@ const STATUSES: &[&str] = &["stable", "test", "experimental", "deprecated", "uns
 
 pub(super) fn read_file<'t>(
     text: &'t RuleText,
+    placeholders: &Placeholders,
     fields: &mut ProjectionBuilder,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Vec<Document<'t>> {
     // Editors on Windows begin a file with a byte order mark; it is no part of the rule.
     let yaml = text.text.strip_prefix('\u{feff}').unwrap_or(&text.text);
-    let nodes = match documents(yaml) {
+    let mut nodes = match documents(yaml) {
         Ok(nodes) => nodes,
         Err((place, reason)) => {
             diagnostics.error(Code::YamlSyntax, place, reason, None);
             return Vec::new();
         }
     };
+    nodes.iter_mut().for_each(|node| placeholders.fill(node, diagnostics));
     let hash: String = blake3::hash(text.text.as_bytes()).to_hex().chars().take(16).collect();
     let read: Vec<_> =
         nodes.into_iter().filter_map(|node| read_document(node, &text.path, &hash, fields, diagnostics)).collect();

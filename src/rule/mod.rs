@@ -22,6 +22,7 @@ pub mod locate;
 pub mod modifiers;
 pub mod pack;
 pub mod pattern;
+pub mod placeholders;
 pub mod predicate;
 pub mod reach;
 pub mod template;

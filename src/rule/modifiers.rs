@@ -23,6 +23,10 @@ enum Kind {
     Case,
     /// Combines values; goes with all but `exists`.
     Combination,
+    /// Takes a part of a time; goes with comparisons of numbers.
+    Part,
+    /// Fills in lists before anything is read; goes with all but `exists`.
+    Lists,
 }
 
 /// What there is, by the names of Sigma.
@@ -54,6 +58,13 @@ const KNOWN: &[(&str, Modifier, Kind)] = &[
     ("utf16", Modifier::Utf16, Kind::Encoding),
     ("utf16be", Modifier::Utf16be, Kind::Encoding),
     ("windash", Modifier::WindAsh, Kind::Encoding),
+    ("expand", Modifier::Expand, Kind::Lists),
+    ("minute", Modifier::Minute, Kind::Part),
+    ("hour", Modifier::Hour, Kind::Part),
+    ("day", Modifier::Day, Kind::Part),
+    ("week", Modifier::Week, Kind::Part),
+    ("month", Modifier::Month, Kind::Part),
+    ("year", Modifier::Year, Kind::Part),
 ];
 
 type Named<'k> = (&'k str, Modifier, Kind);
@@ -92,9 +103,6 @@ fn unknown(name: &str, place: Place, diagnostics: &mut Diagnostics<'_>) {
     if name == "not" {
         let help = Some("write `neq`, or `not` in the condition".to_owned());
         diagnostics.error(Code::UnknownModifier, place, "`not` is no modifier", help);
-    } else if name.parse::<Modifier>().is_ok() {
-        let message = format!("modifier `{name}` is not supported by this version");
-        diagnostics.error(Code::Unsupported, place, message, None);
     } else {
         let known = KNOWN.iter().map(|(known, ..)| *known);
         diagnostics.unknown(Code::UnknownModifier, place, "modifier", name, known);
@@ -103,13 +111,19 @@ fn unknown(name: &str, place: Place, diagnostics: &mut Diagnostics<'_>) {
 
 /// Whether one of the two would have no effect.
 fn clash(one: (Modifier, Kind), other: (Modifier, Kind)) -> bool {
-    use Kind::{Anchor, Case, Combination, Comparison, Encoding, Flag};
+    use Kind::{Anchor, Case, Combination, Comparison, Encoding, Flag, Lists, Part};
     if one.0 == other.0 {
         return true;
     }
     let either = |modifier| one.0 == modifier || other.0 == modifier;
     match (one.1, other.1) {
-        (Comparison, Comparison) | (Anchor, Anchor) => true,
+        (Comparison, Comparison) | (Anchor, Anchor) | (Part, Part) => true,
+        (Part, Anchor | Encoding | Case | Flag) | (Anchor | Encoding | Case | Flag, Part) => true,
+        (Part, Comparison) | (Comparison, Part) => {
+            ![Modifier::Gt, Modifier::Gte, Modifier::Lt, Modifier::Lte].into_iter().any(either)
+        }
+        (Part, Combination) | (Combination, Part) => either(Modifier::All),
+        (Lists, _) | (_, Lists) => either(Modifier::Exists),
         (Comparison, Anchor | Encoding | Case) | (Anchor | Encoding | Case, Comparison) => {
             !either(Modifier::Re) || {
                 // A regular expression minds case by itself; `cased` says the same once more.
@@ -148,6 +162,10 @@ mod tests {
             "f|fieldref|neq",
             "f|endswith|cased|neq",
             "|contains|all",
+            "f|hour|gte",
+            "f|minute|neq",
+            "f|expand|endswith|cased",
+            "f|expand|cidr|neq",
             "f|gte",
         ] {
             assert_eq!(said(key), "", "{key}");
@@ -167,7 +185,10 @@ mod tests {
             ("f|cidr|cased", "do not go together"),
             ("f|re|i|cased", "do not go together"),
             ("f|i", "`i` is of `re` only"),
-            ("f|expand", "r:1:3: error[unsupported]: modifier `expand`"),
+            ("f|hour|contains", "`hour` and `contains` do not go together"),
+            ("f|hour|day", "do not go together"),
+            ("f|week|re", "do not go together"),
+            ("f|exists|expand", "do not go together"),
             ("f|not", "help: write `neq`"),
             (
                 "é|contians",

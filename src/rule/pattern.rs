@@ -14,6 +14,7 @@ use rsigma_parser::{Modifier, SigmaString, SpecialChar, StringPart};
 use super::diagnostic::Code;
 use super::locate::{Data, Node};
 use crate::event::field::FieldValue;
+use crate::time::EventTime;
 
 /// A test on one value.
 #[derive(Clone, Debug)]
@@ -32,8 +33,49 @@ pub enum ValueTest {
     Cidr(IpNet),
     /// A number compared.
     Compare(Comparison, f64),
+    /// A part of a time, in UTC, that passes.
+    Part(TimePart, Box<ValueTest>),
     /// JSON null, or no value.
     Null,
+}
+
+/// A part of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as in Sigma; `Week` is that of ISO 8601, `Day` that of the month")]
+pub enum TimePart {
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Year,
+}
+
+impl TimePart {
+    fn of(modifiers: &[Modifier]) -> Option<Self> {
+        let parts = [
+            (Modifier::Minute, Self::Minute),
+            (Modifier::Hour, Self::Hour),
+            (Modifier::Day, Self::Day),
+            (Modifier::Week, Self::Week),
+            (Modifier::Month, Self::Month),
+            (Modifier::Year, Self::Year),
+        ];
+        parts.into_iter().find(|(modifier, _)| modifiers.contains(modifier)).map(|(_, part)| part)
+    }
+
+    /// The part of a time as a number in a text.
+    fn read(self, text: &str) -> Option<String> {
+        let time = EventTime::parse_locale(text).ok()?.civil()?;
+        Some(match self {
+            Self::Minute => time.minute().to_string(),
+            Self::Hour => time.hour().to_string(),
+            Self::Day => time.day().to_string(),
+            Self::Week => time.iso_week_date().week().to_string(),
+            Self::Month => time.month().to_string(),
+            Self::Year => time.year().to_string(),
+        })
+    }
 }
 
 /// How numbers compare.
@@ -133,6 +175,7 @@ impl ValueTest {
                 Comparison::Lt => given < *wanted,
                 Comparison::Lte => given <= *wanted,
             }),
+            Self::Part(part, test) => part.read(text).is_some_and(|number| test.passes_text(&number)),
             Self::Null => false,
         }
     }
@@ -151,6 +194,15 @@ pub fn compile(value: &Node, modifiers: &[Modifier]) -> Result<Vec<ValueTest>, P
         return Ok(vec![ValueTest::Null]);
     }
     let text = value.scalar_text().ok_or((Code::BadValue, "a map or list where a value was expected".to_owned()))?;
+    if let Some(part) = TimePart::of(modifiers) {
+        let rest: Vec<_> =
+            modifiers.iter().filter(|other| TimePart::of(std::slice::from_ref(other)).is_none()).copied().collect();
+        let number: i64 =
+            text.trim().parse().map_err(|_| (Code::BadValue, format!("'{text}' is not a whole number")))?;
+        let number = Node { place: value.place, data: Data::Integer(number) };
+        let tests = compile(&number, &rest)?.into_iter();
+        return Ok(tests.map(|test| ValueTest::Part(part, Box::new(test))).collect());
+    }
     let comparison = [
         (Modifier::Gt, Comparison::Gt),
         (Modifier::Gte, Comparison::Gte),
@@ -346,6 +398,26 @@ mod tests {
                 && !passes(&[Modifier::Re], "^a.c$", text("ABC"))
         );
         assert!(passes(&[], "null", FieldValue::Null) && !passes(&[], "null", text("")));
+    }
+
+    #[test]
+    fn parts_of_times() {
+        use Modifier::{Day, Gte, Hour, Lt, Minute, Month, Week, Year};
+        let time = "2026-01-04T22:07:59Z";
+        for (modifiers, number, expected) in [
+            (&[Hour][..], "22", true),
+            (&[Hour, Gte], "22", true),
+            (&[Hour, Lt], "22", false),
+            (&[Minute], "07", true),
+            (&[Day], "4", true),
+            // A Sunday, and so the last day of the first week.
+            (&[Week], "1", true),
+            (&[Month], "1", true),
+            (&[Year], "2025", false),
+        ] {
+            assert_eq!(passes(modifiers, number, text(time)), expected, "{modifiers:?} {number}");
+        }
+        assert!(!passes(&[Hour, Gte], "0", text("soon")));
     }
 
     #[test]
