@@ -65,7 +65,7 @@ impl Predicate {
             Self::Not(part) => !part.holds(fields, raw),
             Self::SomeOf(field, tests) => tests.iter().any(|test| some_value_passes(fields, *field, test)),
             Self::AllOf(field, tests) => tests.iter().all(|test| some_value_passes(fields, *field, test)),
-            Self::Exists(field, wanted) => fields.is_present(*field) == *wanted,
+            Self::Exists(field, wanted) => exists(fields, *field) == *wanted,
             Self::SameAs(field, other) => {
                 let texts = |field| fields.values(field).iter().filter_map(FieldValue::to_text);
                 let others: Vec<_> = texts(*other).map(|text| text.to_lowercase()).collect();
@@ -146,6 +146,13 @@ fn is_of_kms_only(field: FieldId) -> bool {
         derived::OWNER_TRUSTED,
     ]
     .contains(&field)
+}
+
+/// Exports write null for what a record does not have, so null is not there; an empty list is.
+fn exists(fields: &Fields<'_>, field: FieldId) -> bool {
+    let values = fields.values(field);
+    let is_null = |value: &FieldValue<'_>| matches!(value, FieldValue::Null);
+    fields.is_present(field) && (values.is_empty() || !values.iter().all(is_null))
 }
 
 fn some_value_passes(fields: &Fields<'_>, field: FieldId, test: &ValueTest) -> bool {
