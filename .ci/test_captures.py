@@ -57,6 +57,65 @@ def test_trail_tampering_and_the_secrets_read_by_one_user_are_found():
     assert secrets["count"] >= 62
 
 
+STRATUS = "detonated on purpose (labels of the capture)"
+DONE = "the call is in the capture, and a bank wants to know of it the same day"
+DOCUMENTED = "an example of the documentation of what the rule is for"
+# Everything above low that the captures raise, and why a person would not call it false.
+EXPECTED = {
+    "invictus-aws_dataset": {
+        "Trail no longer logs all KMS events": STRATUS,
+        "CloudTrail trail stopped or deleted": STRATUS + "; the clean-up deletes trails too",
+        "Attempt to stop, delete or change a trail failed": STRATUS,
+        "Many secrets or parameters read out by one principal": STRATUS + ": 20 secrets and 42 parameters in 40 seconds",
+        "One principal decrypts many objects": "the same reads, counted over all objects",
+        "Log group deleted or its retention cut": STRATUS + ": flow logs removed",
+        "Snapshot shared with another account": STRATUS,
+    },
+    "coralogix-aws-shipper": {},
+    "traildiscover": {"Attempt to stop, delete or change a trail failed": "StopLogging, DeleteTrail and UpdateTrail, all refused"},
+    "splunk-security_content": {
+        "KMS key policy opened to everybody": "T1486: CreateKey and PutKeyPolicy with Principal * (labels of the capture)",
+        "CloudTrail trail stopped or deleted": STRATUS,
+        "CloudTrail trail changed": STRATUS,
+        "Log group deleted or its retention cut": STRATUS,
+        "Snapshot shared with another account": STRATUS,
+    },
+    "stratus-red-team-detonation-logs": {
+        "CloudTrail trail stopped or deleted": STRATUS,
+        "Trail no longer logs all KMS events": STRATUS,
+        "Snapshot shared with another account": STRATUS,
+    },
+    "awsdocs-kms-developer-guide": {
+        "KMS key deleted": DOCUMENTED,
+        "KMS key disabled": DOCUMENTED,
+        "KMS key scheduled for deletion": DOCUMENTED,
+        "Imported key material expired": DOCUMENTED,
+        "Key material imported": DOCUMENTED,
+        "Parameters fetched to import key material": DOCUMENTED,
+        "KMS key created whose material is held outside": DOCUMENTED,
+        "KMS key policy changed": DOCUMENTED,
+        "KMS key policy allows another account": DOCUMENTED + ": CreateKey with a statement for a second account",
+        "KMS key replicated to another Region": DOCUMENTED,
+        "Automatic rotation of a KMS key switched off": DOCUMENTED,
+        "Alias of a KMS key moved or deleted": DOCUMENTED,
+        "KMS alias deleted and made again": "the examples of DeleteAlias and CreateAlias carry one alias, minutes apart",
+        "Custom key store created, connected or changed": DOCUMENTED,
+        "First use of KMS in a Region of an account": "eight years in 120 records: each Region is new after a quarter of silence",
+    },
+}
+
+
+def test_every_alert_above_low_is_expected_and_argued():
+    assert {path.parent.name for path in CAPTURES.glob("*/records.jsonl")} == set(EXPECTED)
+    for folder, expected in EXPECTED.items():
+        found = incidents(CAPTURES / folder / "records.jsonl", "--level", "medium")
+        assert {alert["rule"]["title"] for alert in found} == set(expected), folder
+
+
+def test_sigma_detections_agree_with_another_engine():
+    subprocess.run([ROOT / "tests" / "sigma" / "compare", ROOT / "tests" / "sigma" / "rules", CAPTURES], check=True, timeout=1200)
+
+
 def test_delivery_envelopes_are_opened():
     folder = CAPTURES / "envelopes"
     for name in ["cloudwatch-logs-subscription-awslogs.json", "cloudwatch-logs-subscription-decoded.json", "lookup-events-kms-2026.json"]:

@@ -40,7 +40,7 @@ use example::Examples;
 use index::Index;
 use predicate::{Predicate, Searchable};
 
-use crate::event::field::{FieldId, Fields, Projection, core};
+use crate::event::field::{FieldId, Fields, Projection};
 use crate::time::Span;
 
 /// How grave: Sigma's levels.
@@ -257,13 +257,20 @@ impl RuleSet {
         self.index.wants(event_source, event_name)
     }
 
+    /// How many predicates are asked of a record: what its cost grows by.
+    #[must_use]
+    pub fn asked(&self, fields: &Fields<'_>) -> usize {
+        let mut candidates = Vec::new();
+        self.index.candidates(fields, &mut candidates);
+        candidates.len()
+    }
+
     /// What a record feeds to which rules. `fields` has the derived ones filled in; `raw` is for
     /// keyword search.
     pub fn feeds<'r>(&'r self, fields: &Fields<'_>, raw: &str, out: &mut Vec<&'r Input>) {
         out.clear();
-        let text = |id| fields.text(id).unwrap_or_default();
         let mut candidates = Vec::new();
-        self.index.candidates(text(core::EVENT_SOURCE), text(core::EVENT_NAME), &mut candidates);
+        self.index.candidates(fields, &mut candidates);
         let raw = Searchable::new(raw);
         for candidate in candidates {
             if self.predicates.get(candidate).is_some_and(|predicate| predicate.holds(fields, &raw)) {

@@ -75,6 +75,21 @@ impl Predicate {
         }
     }
 
+    /// Whether the field must be there whenever this holds. May say no where it must, never yes
+    /// where it need not.
+    #[must_use]
+    pub fn needs(&self, field: FieldId) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().any(|part| part.needs(field)),
+            Self::Any(parts) => !parts.is_empty() && parts.iter().all(|part| part.needs(field)),
+            Self::SomeOf(tested, tests) => {
+                *tested == field && !tests.iter().any(|test| matches!(test, ValueTest::Null))
+            }
+            Self::Exists(tested, true) => *tested == field,
+            _ => false,
+        }
+    }
+
     /// The values, in lower case, of which `field` must have one whenever this holds; nothing when
     /// it may have any. May over-approximate, never miss.
     #[must_use]

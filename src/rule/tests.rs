@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::pattern::compile as compile_value;
 use super::*;
 use crate::event::derive::{derive, uses_of};
-use crate::event::field::derived;
+use crate::event::field::{core, derived};
 use crate::event::record::decode;
 
 const GOOD: &str = "title: Key disabled
@@ -278,13 +278,27 @@ fn the_shipped_rules_have_no_mistakes_and_examples_each() {
 }
 
 fn predicate() -> impl Strategy<Value = Predicate> {
-    let value = prop::sample::select(vec!["kms.amazonaws.com", "S3.amazonaws.com", "Decrypt", "de*", "cryptographic"]);
+    let value = prop::sample::select(vec![
+        "kms.amazonaws.com",
+        "S3.amazonaws.com",
+        "Decrypt",
+        "de*",
+        "cryptographic",
+        "accessdenied",
+        "denied",
+        "ARN:aws:kms:eu-west-1:111122223333:key/A",
+        "x",
+    ]);
     let field = prop::sample::select(vec![
         core::EVENT_SOURCE,
         core::EVENT_NAME,
         derived::OPERATION,
         derived::CLASS,
         core::USER_AGENT,
+        core::ERROR_CODE,
+        derived::OUTCOME,
+        derived::KEY_ARN,
+        core::RESOURCE_ARN,
     ]);
     let leaf = (field, prop::collection::vec(value, 1..3), 0..4_u8).prop_map(|(field, values, kind)| {
         let test = |value: &str| compile_value(&locate::documents(&format!("'{value}'")).unwrap()[0], &[]).unwrap();
@@ -315,13 +329,15 @@ proptest! {
         source in prop::sample::select(vec!["kms.amazonaws.com", "s3.amazonaws.com", "KMS.amazonaws.com", "x"]),
         name in prop::sample::select(vec!["Decrypt", "DECRYPT", "Describe", "X"]),
     ) {
-        let raw = format!(r#"{{"eventTime":"2026-01-05T10:00:00Z","eventSource":"{source}","eventName":"{name}"}}"#);
+        let raw = format!(
+            r#"{{"eventTime":"2026-01-05T10:00:00Z","eventSource":"{source}","eventName":"{name}","errorCode":"AccessDenied","resources":[{{"ARN":"X"}},{{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}}]}}"#
+        );
         let mut record = decode(&raw, &Projection::fixed()).unwrap();
         let used = uses_of(&record).remove(0);
         derive(&mut record, &used);
         let index = Index::over(&predicates);
         let mut candidates = Vec::new();
-        index.candidates(source, name, &mut candidates);
+        index.candidates(&record.fields, &mut candidates);
         for (position, predicate) in predicates.iter().enumerate() {
             if predicate.holds(&record.fields, &predicate::Searchable::new(&raw)) {
                 prop_assert!(candidates.contains(&position), "{predicate:?}");
