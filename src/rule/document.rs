@@ -25,6 +25,16 @@ pub(super) struct Document<'t> {
     pub(super) is_ours: bool,
     pub(super) used: Vec<(String, Place)>,
     pub(super) kind: Kind,
+    /// `product`, `category` and `service` of its `logsource`.
+    pub(super) log_source: [Option<String>; 3],
+}
+
+impl Document<'_> {
+    /// Whether a filter is for records that this document reads: what both say must be the same.
+    pub(super) fn reads_what(&self, filter: &Self) -> bool {
+        let pairs = self.log_source.iter().zip(&filter.log_source);
+        pairs.into_iter().all(|(own, wanted)| own.is_none() || wanted.is_none() || own == wanted)
+    }
 }
 
 pub(super) enum Kind {
@@ -144,7 +154,9 @@ fn read_document<'t>(
     let meta = RuleMeta { controls: extension.controls.clone(), ..meta };
     let name = node.get("name").and_then(Node::scalar_text);
     let is_ours = node.get("kmswatch").is_some();
-    Some(Document { path, place: node.place, node, meta, name, level, extension, is_ours, used, kind })
+    let source = |key: &str| node.get("logsource").and_then(|source| source.get(key)).and_then(Node::scalar_text);
+    let log_source = ["product", "category", "service"].map(source);
+    Some(Document { path, place: node.place, node, meta, name, level, extension, is_ours, used, kind, log_source })
 }
 
 fn read_meta(node: &Node, path: &str, hash: &str, diagnostics: &mut Diagnostics<'_>) -> (RuleMeta, Level) {

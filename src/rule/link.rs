@@ -114,7 +114,8 @@ impl<'t> Linker<'t, '_> {
         let mut mistakes = Vec::new();
         for document in &self.documents {
             let Kind::Filter { rules, any, predicate } = &document.kind else { continue };
-            let everything = || (0..self.documents.len()).collect::<Vec<_>>();
+            let meant = |index: &usize| self.documents.get(*index).is_some_and(|target| target.reads_what(document));
+            let everything = || (0..self.documents.len()).filter(meant).collect::<Vec<_>>();
             let targets = if *any {
                 everything()
             } else {

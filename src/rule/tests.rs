@@ -155,6 +155,15 @@ fn correlations_count_and_filters_narrow() {
     let config =
         r#","errorCode":"AccessDenied","userIdentity":{"type":"AWSService","invokedBy":"config.amazonaws.com"}"#;
     assert!(matching(&rules, KMS, "Decrypt", config).is_empty());
+    let any = filter.replace("[denied]", "any");
+    assert!(matching(&compiled(&[base, burst, &any]), KMS, "Decrypt", config).is_empty(), "a filter of all rules");
+    let other = any.replace("{product: aws}", "{product: aws, service: waf}");
+    let base_of_trail = base.replace("{product: aws}", "{product: aws, service: cloudtrail}");
+    assert_eq!(
+        matching(&compiled(&[&base_of_trail, burst, &other]), KMS, "Decrypt", config),
+        ["burst"],
+        "not of this service"
+    );
     let generating = burst.replace("timespan", "generate: true, timespan");
     assert_eq!(compiled(&[base, &generating]).rules.len(), 2);
 }
