@@ -5,6 +5,8 @@
 //! calls, with further tests; many on the same call that differ in the key or the principal; a few
 //! that look at any call for an error, a class or an identity.
 
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a benchmark that cannot go on must not")]
+
 use std::hint::black_box;
 use std::time::Instant;
 
