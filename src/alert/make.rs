@@ -29,7 +29,7 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
         paths.zip(transition.group.0.iter().map(|value| value.to_string())).collect();
     let details = evidence.samples.first().map(|(_, _, sample)| &sample.details);
     let value = |path: &str| {
-        let found = values.get(path).or_else(|| details.and_then(|details| details.get(path)))?;
+        let found = values.get(path).map(String::as_str).or_else(|| details.and_then(|details| details.get(path)))?;
         Some(redaction.field(path, found))
     };
     let count = incident.count;

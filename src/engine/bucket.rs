@@ -26,16 +26,15 @@ impl SharedFacts {
     const MAX: usize = 1024;
 
     /// The facts as they are kept.
-    pub fn share(&mut self, facts: &Facts) -> Arc<Facts> {
+    pub fn share(&mut self, facts: &Arc<Facts>) -> Arc<Facts> {
         if let Some(known) = self.0.get(facts) {
             return known.clone();
         }
         if self.0.len() >= Self::MAX {
             self.0.clear();
         }
-        let shared = Arc::new(facts.clone());
-        self.0.insert(shared.clone());
-        shared
+        self.0.insert(facts.clone());
+        facts.clone()
     }
 }
 

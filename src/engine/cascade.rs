@@ -17,7 +17,7 @@ pub(super) fn hand_on(
     let one = |(time, id): &(EventTime, EventId), feed: &Feed| {
         let own = cause.filter(|cause| cause.id == *id);
         let stored = group.buckets.get(time).and_then(|bucket| bucket.entries.get(id));
-        let facts = own.map(|cause| cause.facts.clone()).or_else(|| stored.map(|entry| (*entry.facts).clone()))?;
+        let facts = own.map(|cause| cause.facts.clone()).or_else(|| stored.map(|entry| entry.facts.clone()))?;
         let value = |at: &usize| group.key.0.get(*at).cloned();
         let values: Vec<_> = feed.value.iter().filter_map(value).collect();
         let bound = feed.bound.iter().map(|at| at.as_ref().and_then(value)).collect();

@@ -1,6 +1,5 @@
 //! A match: one record of one rule and group, with the facts that an alert will show.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +43,26 @@ pub struct Facts {
 pub struct Sample {
     /// The record as it came.
     pub raw: Arc<str>,
-    /// Field path and value.
-    pub details: BTreeMap<String, String>,
+    /// What the rule's templates read.
+    pub details: Details,
+}
+
+/// Field paths and values; shared, since a busy caller has millions of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details(Arc<[(Arc<str>, Arc<str>)]>);
+
+impl Details {
+    /// The value of a field.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| **known == *path).map(|(_, value)| &**value)
+    }
+}
+
+impl FromIterator<(Arc<str>, Arc<str>)> for Details {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Arc<str>)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
 }
 
 /// What a match says beside that it is there.
@@ -88,7 +105,7 @@ pub struct Match {
     /// The number that is summed or averaged.
     pub number: Option<f64>,
     /// For the alert.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// For the alert; the engine keeps the earliest few of a group.
     pub sample: Option<Arc<Sample>>,
 }

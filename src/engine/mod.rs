@@ -233,7 +233,10 @@ impl Engine {
         let group = slot.group.key.clone();
         let handed_on =
             if rule.feeds.is_empty() { Vec::new() } else { hand_on(rule, &slot.group, &done.passed, cause) };
-        self.heads.extend(done.touched.into_iter().map(|time| (id, time)));
+        if self.rows == Rows::Written {
+            self.heads.extend(done.touched.into_iter().map(|time| (id, time)));
+            self.headers.insert(id);
+        }
         for (time, bucket) in &done.dropped {
             self.step.deltas.extend(state::bucket_removals(id, *time, bucket.entries.keys()));
         }
@@ -241,7 +244,6 @@ impl Engine {
             let transition = |(change, snapshot)| Transition { rule: index, group: group.clone(), change, snapshot };
             self.step.transitions.extend(done.changes.into_iter().map(transition));
         }
-        self.headers.insert(id);
         self.index(id);
         // Correlations of correlations have no circles (the linker sees to it), so this ends.
         for matched in handed_on {

@@ -257,7 +257,7 @@ impl Group {
 /// The last record before an absence.
 fn evidence_of(id: &EventId, time: EventTime, run: &super::detector::absence::Run) -> Evidence {
     let mut evidence = Evidence::default();
-    evidence.add(time, id, &std::sync::Arc::new(run.facts.clone()));
+    evidence.add(time, id, &run.facts);
     if let Some(sample) = &run.sample {
         evidence.show(time, id, sample);
     }

@@ -23,6 +23,7 @@ fn rule(detector: Detector, lateness_secs: u64) -> Rule {
         lateness: Span::from_secs(lateness_secs),
         summary: Template::default(),
         respond: Vec::new(),
+        details: Vec::new(),
         opens: true,
         feeds: Vec::new(),
     }
@@ -83,7 +84,7 @@ fn matched(secs: i64, id: u32, value: u8) -> Match {
         signals: vec![Signal::Value(format!("value-{value}").into())],
         number: Some(f64::from(value)),
         facts: Default::default(),
-        sample: Some(Arc::new(matched::Sample { raw: text.into(), details: BTreeMap::new() })),
+        sample: Some(Arc::new(matched::Sample { raw: text.into(), details: Default::default() })),
     }
 }
 

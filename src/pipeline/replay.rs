@@ -1,6 +1,6 @@
 //! A replay: matches of many files, merged by event time, through the same engine as live ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dashmap::DashSet;
@@ -78,7 +78,7 @@ impl FileResult {
 /// since a busy caller has millions. Time decides and not the order of reading, so that files and
 /// threads do not show.
 #[derive(Debug, Default)]
-struct Kept(BTreeMap<(RuleIndex, GroupKey, i64), Earliest>);
+struct Kept(HashMap<(RuleIndex, i64), HashMap<GroupKey, Earliest>>);
 
 /// Positions of matches, by time and id.
 type Earliest = BTreeMap<(EventTime, EventId), usize>;
@@ -87,7 +87,18 @@ impl Kept {
     /// Adds the match at `position`; returns the position of the one that has to go for it.
     fn add(&mut self, matched: &Match, position: usize) -> Option<usize> {
         let minute = matched.time.as_millis().div_euclid(60_000);
-        let earliest = self.0.entry((matched.rule, matched.group.clone(), minute)).or_default();
+        let groups = self.0.entry((matched.rule, minute)).or_default();
+        let Some(earliest) = groups.get_mut(&matched.group) else {
+            let first = BTreeMap::from([((matched.time, matched.id.clone()), position)]);
+            groups.insert(matched.group.clone(), first);
+            return None;
+        };
+        let full = earliest.len() >= MAX_SAMPLES;
+        let is_later =
+            earliest.last_key_value().is_some_and(|((time, id), _)| (*time, id) < (matched.time, &matched.id));
+        if full && is_later {
+            return Some(position);
+        }
         let replaced = earliest.insert((matched.time, matched.id.clone()), position);
         if replaced.is_some() || earliest.len() <= MAX_SAMPLES {
             return replaced;
@@ -181,7 +192,8 @@ pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Reda
     // Each file kept its own earliest; of all together fewer are.
     let mut kept = Kept::default();
     for position in 0..matches.len() {
-        let displaced = matches.get(position).and_then(|matched| kept.add(matched, position));
+        let has_text = |matched: &&Match| matched.sample.as_ref().is_some_and(|sample| !sample.raw.is_empty());
+        let displaced = matches.get(position).filter(has_text).and_then(|matched| kept.add(matched, position));
         if let Some(matched) = displaced.and_then(|position| matches.get_mut(position)) {
             forget_text(matched);
         }

@@ -10,8 +10,8 @@ use super::index::Index;
 use super::locate::Place;
 use super::predicate::Predicate;
 use super::wire::Wiring;
-use super::{Detector, Rule, RuleIndex, RuleSet, catalogue, lint, template};
-use crate::event::field::{ProjectionBuilder, core};
+use super::{Detector, Rule, RuleIndex, RuleSet, Template, catalogue, lint, template};
+use crate::event::field::{FieldId, ProjectionBuilder, core};
 
 /// Follows references between documents and puts the set together.
 pub(super) struct Linker<'t, 'd> {
@@ -288,6 +288,11 @@ fn make_rule(
 ) -> Rule {
     let default_summary = "{kms.principal} called {eventName} of {eventSource}";
     let summary = document.extension.summary.clone().or_else(|| template::parse(default_summary, fields).ok());
+    let summary = summary.unwrap_or_default();
+    let respond = document.extension.respond.clone();
+    let read = std::iter::once(&summary).chain(&respond).flat_map(Template::fields);
+    let details: BTreeMap<&str, FieldId> = read.collect();
+    let details = details.into_iter().map(|(path, id)| (path.into(), id)).collect();
     Rule {
         meta: Arc::new(document.meta.clone()),
         level: document.level,
@@ -295,8 +300,9 @@ fn make_rule(
         detector,
         quiet: document.extension.quiet,
         lateness: document.extension.lateness,
-        summary: summary.unwrap_or_default(),
-        respond: document.extension.respond.clone(),
+        summary,
+        respond,
+        details,
         opens,
         feeds: Vec::new(),
     }

@@ -167,6 +167,8 @@ pub struct Rule {
     pub summary: Template,
     /// Commands and runbook links shown in the alert, never run.
     pub respond: Vec<Template>,
+    /// The fields that summary and commands read.
+    pub details: Vec<(Arc<str>, FieldId)>,
     /// Whether it opens incidents; a rule that only feeds correlations does not.
     pub opens: bool,
     /// The correlations that its qualifying matches feed.

@@ -24,7 +24,7 @@ pub struct Run {
     /// The last record.
     pub last: EventId,
     /// What is told of it.
-    pub facts: Facts,
+    pub facts: Arc<Facts>,
     /// What is shown of it, without its text.
     pub sample: Option<Arc<Sample>>,
 }

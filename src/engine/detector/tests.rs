@@ -38,6 +38,7 @@ fn rules(detector: Detector) -> Arc<RuleSet> {
         lateness: secs(LATENESS),
         summary: Template::default(),
         respond: Vec::new(),
+        details: Vec::new(),
         opens: true,
         feeds: Vec::new(),
     }]))
@@ -64,7 +65,7 @@ fn matched(id: usize, one: One) -> Match {
         signals: signals[usize::from(one.says % 4)].clone(),
         number: None,
         facts: Default::default(),
-        sample: Some(Arc::new(Sample { raw: text.into(), details: BTreeMap::new() })),
+        sample: Some(Arc::new(Sample { raw: text.into(), details: Default::default() })),
     }
 }
 

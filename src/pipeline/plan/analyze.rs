@@ -1,9 +1,8 @@
 //! From one record to its matches: derive, enrich, evaluate, and put down what alerts will show.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::matched::{Facts, GroupKey, Match, Sample, Signal, signals};
+use crate::engine::matched::{Details, Facts, GroupKey, Match, Sample, Signal, signals};
 use crate::engine::watermark::Lane;
 use crate::event::derive::{derive, uses_of};
 use crate::event::field::{FieldId, FieldValue, Fields, core, derived};
@@ -46,13 +45,16 @@ impl Analyzer {
         let mut matches: Vec<Match> = Vec::new();
         let mut fed = Vec::new();
         let uses = uses_of(&record);
+        let mut raw: Option<Arc<str>> = None;
         for used in &uses {
             derive(&mut record, used);
             enrich(&mut record, used, &self.inventory);
             self.rules.feeds(&record.fields, record.raw, &mut fed);
+            let mut texts = Texts { fields: &record.fields, read: Vec::new() };
+            let mut facts: Option<Arc<Facts>> = None;
             for input in &fed {
                 let Some(rule) = self.rules.rules.get(input.rule.0 as usize) else { continue };
-                let Some((group, signals, number)) = said(&record, rule, input) else { continue };
+                let Some((group, signals, number)) = said(&record, rule, input, &mut texts) else { continue };
                 // One record may be several steps of one rule, or two uses of one group.
                 let same = |matched: &&mut Match| matched.rule == input.rule && matched.group == group;
                 if let Some(matched) = matches.iter_mut().find(same) {
@@ -69,8 +71,11 @@ impl Analyzer {
                     lane: lane.clone(),
                     signals,
                     number,
-                    facts: facts_of(&record.fields),
-                    sample: Some(Arc::new(Sample { raw: evidence_of(&record), details: details_of(&record, rule) })),
+                    facts: facts.get_or_insert_with(|| Arc::new(facts_of(&record.fields))).clone(),
+                    sample: Some(Arc::new(Sample {
+                        raw: raw.get_or_insert_with(|| evidence_of(&record)).clone(),
+                        details: details_of(rule, &mut texts),
+                    })),
                 });
             }
         }
@@ -87,16 +92,20 @@ pub fn lane_of(record: &Record<'_>) -> Lane {
 
 /// The group that an input puts a record in, and what it says there; nothing when the record lacks
 /// what is to be counted or bound.
-fn said(record: &Record<'_>, rule: &Rule, input: &Input) -> Option<(GroupKey, Vec<Signal>, Option<f64>)> {
-    let fields = &record.fields;
-    let value = |id: &FieldId| text_of(fields, *id).map(Arc::<str>::from);
+fn said(
+    record: &Record<'_>,
+    rule: &Rule,
+    input: &Input,
+    texts: &mut Texts<'_, '_>,
+) -> Option<(GroupKey, Vec<Signal>, Option<f64>)> {
+    let mut value = |id: &FieldId| texts.get(*id);
     let group = input.group_by.iter().map(|id| value(id).unwrap_or_default()).collect();
     let (signals, number) = match (&rule.detector, input.role) {
         (_, Role::Closes) => (vec![Signal::Closes], None),
         (_, Role::Escalates(number)) => (vec![Signal::Escalates(number)], None),
         (Detector::Case(case), Role::Counts(_)) => {
-            let days = |deadline: &Deadline| {
-                let given = input.value.first().and_then(value).and_then(|text| text.parse::<u32>().ok());
+            let mut days = |deadline: &Deadline| {
+                let given = input.value.first().and_then(&mut value).and_then(|text| text.parse::<u32>().ok());
                 u64::from(given.unwrap_or(deadline.default_days).min(MAX_DAYS))
             };
             let deadline =
@@ -106,19 +115,19 @@ fn said(record: &Record<'_>, rule: &Rule, input: &Input) -> Option<(GroupKey, Ve
         (Detector::Window { test, .. }, Role::Counts(step)) => match test {
             Test::EventCount(_) => (Vec::new(), None),
             Test::Number { .. } => {
-                let number = input.value.first().and_then(value)?.trim().parse::<f64>().ok();
+                let number = input.value.first().and_then(&mut value)?.trim().parse::<f64>().ok();
                 (Vec::new(), Some(number.filter(|number| number.is_finite())?))
             }
             // A record without a value has nothing to count.
             Test::ValueCount { .. } => {
-                let values: Vec<_> = input.value.iter().filter_map(value).collect();
+                let values: Vec<_> = input.value.iter().filter_map(&mut value).collect();
                 if values.len() < input.value.len() {
                     return None;
                 }
                 (signals(&values, step, Vec::new()), None)
             }
             Test::Temporal { .. } | Test::Ordered { .. } => {
-                let bound: Vec<_> = input.bound.iter().map(|id| id.as_ref().and_then(value)).collect();
+                let bound: Vec<_> = input.bound.iter().map(|id| id.as_ref().and_then(&mut value)).collect();
                 let lacks = |(id, value): (&Option<FieldId>, &Option<Arc<str>>)| id.is_some() && value.is_none();
                 if input.bound.iter().zip(&bound).any(lacks) {
                     return None;
@@ -134,12 +143,25 @@ fn said(record: &Record<'_>, rule: &Rule, input: &Input) -> Option<(GroupKey, Ve
 /// More days than any deadline has.
 const MAX_DAYS: u32 = 36_500;
 
-fn details_of(record: &Record<'_>, rule: &Rule) -> BTreeMap<String, String> {
-    let templates = std::iter::once(&rule.summary).chain(&rule.respond);
-    templates
-        .flat_map(|template| template.fields())
-        .filter_map(|(path, id)| Some((path.to_owned(), text_of(&record.fields, id)?)))
-        .collect()
+fn details_of(rule: &Rule, texts: &mut Texts<'_, '_>) -> Details {
+    rule.details.iter().filter_map(|(path, id)| Some((path.clone(), texts.get(*id)?))).collect()
+}
+
+/// The texts of a record's fields, each made once for all rules that read it.
+struct Texts<'f, 'r> {
+    fields: &'f Fields<'r>,
+    read: Vec<(FieldId, Option<Arc<str>>)>,
+}
+
+impl Texts<'_, '_> {
+    fn get(&mut self, id: FieldId) -> Option<Arc<str>> {
+        if let Some((_, text)) = self.read.iter().find(|(known, _)| *known == id) {
+            return text.clone();
+        }
+        let text: Option<Arc<str>> = text_of(self.fields, id).map(Into::into);
+        self.read.push((id, text.clone()));
+        text
+    }
 }
 
 fn evidence_of(record: &Record<'_>) -> Arc<str> {
