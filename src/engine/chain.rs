@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bucket::Bucket;
+use super::detector::window::steps_of;
 use super::group::{Group, Outcome};
 use super::incident::{Change, Evidence, Incident, Snapshot};
 use super::matched::{GroupKey, Match, Sample};
@@ -118,11 +119,21 @@ impl Group {
         ))
     }
 
+    /// Where the evidence of the window that ends at `at` begins.
+    fn evidence_start(&self, shape: &Shape, at: EventTime) -> EventTime {
+        let start = shape.window_start(at);
+        if !shape.begins {
+            return start;
+        }
+        let mut first = self.buckets.range(start..=at).filter(|(_, bucket)| steps_of(bucket) & 1 != 0);
+        first.next().map_or(at, |(time, _)| *time)
+    }
+
     /// Marks the window of the qualifying bucket at `at` as evidence and counts what is new in it.
     fn cover(&mut self, shape: &Shape, at: EventTime) -> Vec<EventTime> {
         let mut added = 0;
         let mut touched = Vec::new();
-        for (time, bucket) in self.buckets.range_mut(shape.window_start(at)..=at) {
+        for (time, bucket) in self.buckets.range_mut(self.evidence_start(shape, at)..=at) {
             if !bucket.head.covered {
                 bucket.head.covered = true;
                 added += bucket.len();
@@ -137,6 +148,15 @@ impl Group {
 
     /// A bucket that came after the window around it had qualified is evidence all the same.
     pub(super) fn cover_newcomer(&mut self, shape: &Shape, time: EventTime) {
+        if shape.begins {
+            // A first step that comes late moves the beginning of the windows around it.
+            let ends = self.buckets.range(time..=shape.last_window(time)).filter(|(_, bucket)| bucket.head.qualifies);
+            let ends: Vec<_> = ends.map(|(at, _)| *at).collect();
+            for at in ends {
+                self.cover(shape, at);
+            }
+            return;
+        }
         let in_window = self.buckets.range(time..=shape.last_window(time)).any(|(_, bucket)| bucket.head.qualifies);
         let Some(bucket) = self.buckets.get_mut(&time).filter(|bucket| in_window && !bucket.head.covered) else {
             return;

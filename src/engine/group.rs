@@ -80,6 +80,8 @@ pub struct Group {
     pub samples: BTreeMap<(EventTime, EventId), Arc<Sample>>,
     /// What it remembers of matches that are gone.
     pub memory: Memory,
+    /// Of steps in order: up to here what no first step precedes was dropped.
+    pub(super) checked: EventTime,
     /// Buckets without a verdict, of a rule whose verdicts wait.
     pub(super) unjudged: BTreeSet<EventTime>,
     /// Steps that ever matched, as bits; never less than the buckets say.
@@ -101,6 +103,7 @@ impl Group {
             last: EventTime::MIN,
             samples: BTreeMap::new(),
             memory,
+            checked: EventTime::MIN,
             unjudged: BTreeSet::new(),
             steps: 0,
             entries: 0,
@@ -223,7 +226,7 @@ impl Group {
                 self.pass(rule, shape, at, matched, around.now, done);
             }
         }
-        if !known {
+        if !known || shape.begins {
             self.cover_newcomer(shape, time);
         }
         done.changes.extend(self.announce(shape, time));

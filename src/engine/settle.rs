@@ -1,9 +1,12 @@
 //! What the watermark does to a group: verdicts that waited are given, incidents end, absences
 //! begin, and state that no record asks for any more is dropped.
 
+use std::ops::Bound;
+
 use super::bucket::Bucket;
 use super::chain::{absorb_bucket, incident_id};
 use super::detector::Memory;
+use super::detector::window::steps_of;
 use super::group::{Group, Outcome};
 use super::incident::{Change, Evidence, Incident, Snapshot};
 use super::shape::{Shape, cell_of, cell_start};
@@ -21,6 +24,7 @@ impl Group {
         let mut buckets = self.buckets.iter().filter(|(time, _)| !self.is_held(&shape, **time));
         let buckets = buckets.next().map(|(time, bucket)| *time + bucket.head.keep_for);
         let incidents = self.incidents.iter().map(|incident| incident.keep_until).min();
+        let unled = self.next_unchecked(&shape).map(|time| time + shape.lateness);
         let verdict = self.unjudged.first().map(|time| *time + shape.lateness);
         let memory = match (&self.memory, &rule.detector) {
             (Memory::Terms(seen), Detector::NewTerms(terms)) => {
@@ -49,7 +53,7 @@ impl Group {
             Detector::Case(case) => self.case_due(case),
             _ => None,
         };
-        [buckets, incidents, verdict, memory, case].into_iter().flatten().min()
+        [buckets, incidents, verdict, memory, case, unled].into_iter().flatten().min()
     }
 
     /// The watermark has come to `watermark`.
@@ -74,7 +78,36 @@ impl Group {
             }
         }
         self.drop_buckets(&shape, watermark, &mut done);
+        self.drop_unled(rule, &shape, watermark, &mut done);
         done
+    }
+
+    /// Of steps in order: the first instant of which it is not known yet whether a first step precedes it.
+    fn next_unchecked(&self, shape: &Shape) -> Option<EventTime> {
+        let after = (Bound::Excluded(self.checked), Bound::Unbounded);
+        self.buckets.range(after).next().map(|(time, _)| *time).filter(|_| shape.begins)
+    }
+
+    /// Drops steps that no first step precedes, now that none can come that is not late: they are part
+    /// of no chain, and keys in use have one each second.
+    fn drop_unled(&mut self, rule: &Rule, shape: &Shape, watermark: EventTime, done: &mut Outcome) {
+        let Detector::Window { timespan, .. } = &rule.detector else { return };
+        let mut led_until = EventTime::MIN;
+        let from = self.checked.saturating_sub(*timespan);
+        if let Some((time, _)) =
+            self.buckets.range(from..=self.checked).rev().find(|(_, bucket)| steps_of(bucket) & 1 != 0)
+        {
+            led_until = *time + *timespan;
+        }
+        while let Some(time) = self.next_unchecked(shape).filter(|time| *time + shape.lateness < watermark) {
+            self.checked = time;
+            let Some(bucket) = self.buckets.get(&time) else { continue };
+            if steps_of(bucket) & 1 != 0 {
+                led_until = time + *timespan;
+            } else if time > led_until && !bucket.head.covered {
+                self.drop_bucket(shape, time, done);
+            }
+        }
     }
 
     /// No further record comes: the verdicts that wait for late ones are given.
@@ -107,20 +140,24 @@ impl Group {
         let due = self.buckets.iter().filter(|(time, bucket)| due(**time, bucket));
         let times: Vec<_> = due.map(|(time, _)| *time).collect();
         for time in times {
-            let Some(bucket) = self.buckets.remove(&time) else { continue };
-            self.entries = self.entries.saturating_sub(bucket.entries.len());
-            if bucket.head.covered {
-                let samples = std::mem::take(&mut self.samples);
-                if let Some(incident) = self.incident_at(time, shape) {
-                    absorb_bucket(&mut incident.settled, time, &bucket, &samples);
-                }
-                self.samples = samples;
-            }
-            for id in bucket.entries.keys() {
-                self.samples.remove(&(time, id.clone()));
-            }
-            done.dropped.push((time, bucket));
+            self.drop_bucket(shape, time, done);
         }
+    }
+
+    fn drop_bucket(&mut self, shape: &Shape, time: EventTime, done: &mut Outcome) {
+        let Some(bucket) = self.buckets.remove(&time) else { return };
+        self.entries = self.entries.saturating_sub(bucket.entries.len());
+        if bucket.head.covered {
+            let samples = std::mem::take(&mut self.samples);
+            if let Some(incident) = self.incident_at(time, shape) {
+                absorb_bucket(&mut incident.settled, time, &bucket, &samples);
+            }
+            self.samples = samples;
+        }
+        for id in bucket.entries.keys() {
+            self.samples.remove(&(time, id.clone()));
+        }
+        done.dropped.push((time, bucket));
     }
 
     /// What lies in a case is kept with it.

@@ -1,5 +1,6 @@
 //! The windows of a rule: how far they reach, and how long what lies in them matters.
 
+use crate::rule::detector::Test;
 use crate::rule::{Detector, Rule};
 use crate::time::{EventTime, Span};
 
@@ -28,6 +29,8 @@ pub struct Shape {
     pub settled: bool,
     /// Matches that lie in an incident are kept as long as it is.
     pub holds_cases: bool,
+    /// A window's evidence begins with its first step, and what comes before is not kept.
+    pub begins: bool,
 }
 
 impl Shape {
@@ -46,10 +49,15 @@ impl Shape {
                 horizon,
                 settled: rule.detector.is_settled(),
                 holds_cases: false,
+                begins: false,
             }
         };
         match &rule.detector {
             Detector::Every | Detector::Absence(_) => windows(Reach::Back(Span::ZERO), Span::ZERO),
+            // Steps that no first step precedes are kept only as long as one may still come.
+            Detector::Window { timespan, test: Test::Ordered { .. } } => {
+                Self { late_after: lateness, begins: true, ..windows(Reach::Back(*timespan), *timespan) }
+            }
             Detector::Window { timespan, .. } => windows(Reach::Back(*timespan), *timespan),
             Detector::Rate(rate) => windows(Reach::Cell(rate.every), rate.every),
             // What counts as new must not be undone by a record that is not late: within `grace` of

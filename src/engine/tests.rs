@@ -134,7 +134,17 @@ fn oracle(detector: &Detector, matches: &[(i64, u32, u8)]) -> Found {
     }
     chains
         .iter()
-        .map(|chain| chain.iter().flat_map(|end| window(*end)).map(|(_, id, _)| format!("event-{id}")).collect())
+        .map(|chain| {
+            // Of steps in order, what comes before the first is no evidence.
+            let begins = |end: i64| match detector {
+                Detector::Window { test: Test::Ordered { .. }, .. } => {
+                    window(end).filter(|(.., value)| step_of(*value).0 == 0).map(|(time, ..)| time).min().unwrap()
+                }
+                _ => i64::MIN,
+            };
+            let evidence = |end: &i64| window(*end).filter(|(time, ..)| *time >= begins(*end)).collect::<Vec<_>>();
+            chain.iter().flat_map(evidence).map(|(_, id, _)| format!("event-{id}")).collect()
+        })
         .collect()
 }
 

@@ -12,7 +12,7 @@ use crate::engine::incident::Change;
 use crate::engine::matched::{GroupKey, Match, Sample, Signal};
 use crate::engine::{Engine, EngineLimits, Step};
 use crate::event::EventId;
-use crate::rule::detector::{Absence, Case, Escalation, NewTerms, Rate, Trigger};
+use crate::rule::detector::{Absence, Case, Escalation, NewTerms, Rate, Test, Trigger};
 use crate::rule::{Detector, Level, Rule, RuleIndex, RuleMeta, RuleSet, Template};
 use crate::time::{EventTime, Span};
 
@@ -55,6 +55,7 @@ struct One {
 
 fn matched(id: usize, one: One) -> Match {
     let text = format!("event-{id:03}");
+    let step = Signal::Step { step: one.says % 4 % 2, bound: Vec::new() };
     let signals = [vec![Signal::Opens], vec![Signal::Closes], vec![Signal::Escalates(0)], vec![Signal::Escalates(1)]];
     Match {
         rule: RuleIndex(0),
@@ -62,7 +63,7 @@ fn matched(id: usize, one: One) -> Match {
         id: EventId::new(&text),
         time: at(one.time),
         lane: "111122223333/eu-west-1".into(),
-        signals: signals[usize::from(one.says % 4)].clone(),
+        signals: [signals[usize::from(one.says % 4)].clone(), vec![step]].concat(),
         number: None,
         facts: Default::default(),
         sample: Some(Arc::new(Sample { raw: text.into(), details: Default::default() })),
@@ -187,6 +188,31 @@ proptest! {
             }
             expected.extend(chains(&instants, grace));
         }
+        let found: BTreeSet<_> = world.standing().map(|(.., ids)| ids.clone()).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    /// "A chain of steps in order, each within the window; its evidence begins with the first step." What
+    /// no first step precedes is dropped soon, and is missed by nobody.
+    #[test]
+    fn steps_in_order(list in records(3000, 1, 40), restarts in prop::collection::vec(any::<bool>(), 60)) {
+        let timespan = 200;
+        let test = Test::Ordered { rules: vec!["a".into(), "b".into()], variables: Vec::new() };
+        let mut world = World::of(Detector::Window { timespan: secs(timespan), test });
+        world.run(&list, &restarts);
+        world.finish();
+        let step = |one: &One| one.says % 4 % 2;
+        let window = |end: i64| list.iter().enumerate().filter(move |(_, one)| end - timespan <= one.time && one.time <= end);
+        let mut instants: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        for one in &list {
+            let firsts = window(one.time).filter(|(_, one)| step(one) == 0).map(|(_, one)| one.time);
+            let Some(first) = firsts.min() else { continue };
+            if window(one.time).any(|(_, one)| step(one) == 1 && one.time >= first) {
+                let ids = window(one.time).filter(|(_, one)| one.time >= first).map(|(id, _)| format!("event-{id:03}"));
+                instants.entry(one.time).or_default().extend(ids);
+            }
+        }
+        let expected = chains(&instants, timespan);
         let found: BTreeSet<_> = world.standing().map(|(.., ids)| ids.clone()).collect();
         prop_assert_eq!(found, expected);
     }
