@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Usage;
 use crate::keys::inventory::Inventory;
-use crate::rule::diagnostic::Severity;
+use crate::rule::diagnostic::{Code, Severity};
 use crate::rule::placeholders::Placeholders;
 use crate::rule::{Compiled, RuleSet, RuleText, pack};
 use crate::source::capture::files_under;
@@ -32,7 +32,8 @@ pub fn texts(dir: Option<&Path>) -> anyhow::Result<Vec<RuleText>> {
     Ok(texts)
 }
 
-/// The rules of a folder, compiled; mistakes are printed and end the run.
+/// The rules of a folder, compiled; mistakes are printed and end the run. What waits for a list of
+/// the inventory is told of, for it looks like a rule at work.
 ///
 /// # Errors
 /// When they cannot be read or have mistakes.
@@ -43,6 +44,9 @@ pub fn load(dir: Option<&Path>, inventory: &Inventory) -> anyhow::Result<RuleSet
         let said: Vec<_> = errors.map(ToString::to_string).collect();
         anyhow::bail!(Usage(format!("the rules have mistakes\n{}", said.join("\n"))));
     };
+    for waiting in diagnostics.iter().filter(|found| found.code == Code::UndefinedPlaceholder) {
+        super::say(&waiting.to_string());
+    }
     Ok(rules)
 }
 

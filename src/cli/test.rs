@@ -12,7 +12,8 @@ use crate::keys::inventory::Inventory;
 use crate::pipeline::plan::{Limits, Plan};
 use crate::report::examples::{Case, Tested, junit, table};
 use crate::rule::example::{Example, Examples};
-use crate::rule::{Rule, RuleSet};
+use crate::rule::placeholders::Placeholders;
+use crate::rule::{Rule, RuleSet, RuleText};
 use crate::source::{Delivery, Receipt};
 
 /// What was typed.
@@ -41,6 +42,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
     let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
+    let mut sets = Sets::new(rules.clone(), rules::texts(args.rules.as_deref())?);
     let chosen = chosen(&rules, args.filter.as_deref())?;
     let mut out = std::io::stdout().lock();
     if args.print {
@@ -51,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let mut tested = Vec::new();
     for (rule, examples) in chosen {
-        tested.push(test(&rules, rule, examples, &inventory)?);
+        tested.push(test(&mut sets, rule, examples, &inventory)?);
     }
     out.write_all(table(&tested).as_bytes())?;
     if let Some(path) = &args.junit {
@@ -77,11 +79,11 @@ fn chosen<'r>(rules: &'r RuleSet, filter: Option<&str>) -> anyhow::Result<Vec<(&
     Ok(chosen)
 }
 
-fn test(rules: &Arc<RuleSet>, rule: &Rule, examples: &Examples, inventory: &Arc<Inventory>) -> anyhow::Result<Tested> {
+fn test(sets: &mut Sets, rule: &Rule, examples: &Examples, inventory: &Arc<Inventory>) -> anyhow::Result<Tested> {
     let mut cases = Vec::new();
     for (list, fires) in [(&examples.fires, true), (&examples.silent, false)] {
         for (number, example) in list.iter().enumerate() {
-            let outcome = try_example(rules, &rule.meta.id, example, inventory)?;
+            let outcome = try_example(sets, &rule.meta.id, example, inventory)?;
             let failure = match (outcome.unreadable, outcome.fired == fires) {
                 (Some(reason), _) => Some(format!("cannot be read: {reason}")),
                 (None, true) => None,
@@ -96,22 +98,55 @@ fn test(rules: &Arc<RuleSet>, rule: &Rule, examples: &Examples, inventory: &Arc<
     Ok(Tested { path, title, family, level: rule.level, cases })
 }
 
+/// The rules, and the same with the lists of the inventories that examples bring.
+struct Sets {
+    rules: Arc<RuleSet>,
+    /// Empty when no rule asks for a list.
+    texts: Vec<RuleText>,
+    made: Vec<(Placeholders, Arc<RuleSet>)>,
+}
+
+impl Sets {
+    fn new(rules: Arc<RuleSet>, mut texts: Vec<RuleText>) -> Self {
+        if !texts.iter().any(|text| text.text.contains("|expand")) {
+            texts.clear();
+        }
+        Self { rules, texts, made: Vec::new() }
+    }
+
+    fn with(&mut self, inventory: &Inventory) -> Arc<RuleSet> {
+        if self.texts.is_empty() {
+            return self.rules.clone();
+        }
+        let placeholders = Placeholders::of(inventory);
+        if let Some((_, made)) = self.made.iter().find(|(known, _)| *known == placeholders) {
+            return made.clone();
+        }
+        let made = RuleSet::compile_with(&self.texts, &placeholders).rules.map_or(self.rules.clone(), Arc::new);
+        self.made.push((placeholders, made.clone()));
+        made
+    }
+}
+
 struct Outcome {
     fired: bool,
     unreadable: Option<String>,
 }
 
 fn try_example(
-    rules: &Arc<RuleSet>,
+    sets: &mut Sets,
     rule_id: &str,
     example: &Example,
     inventory: &Arc<Inventory>,
 ) -> anyhow::Result<Outcome> {
-    let inventory = match &example.keys {
-        Some(keys) => Arc::new(Inventory::parse("keys of an example", keys).map_err(|error| Usage(error.to_string()))?),
-        None => inventory.clone(),
+    let (rules, inventory) = match &example.keys {
+        Some(keys) => {
+            let inventory = Inventory::parse("keys of an example", keys).map_err(|error| Usage(error.to_string()))?;
+            (sets.with(&inventory), Arc::new(inventory))
+        }
+        None => (sets.rules.clone(), inventory.clone()),
     };
-    let mut plan = Plan::new(rules.clone(), inventory, Limits::default(), Redaction::None);
+    let mut plan = Plan::new(rules, inventory, Limits::default(), Redaction::None);
     let delivery = Delivery {
         body: example.records.join("\n").into_bytes(),
         receipt: Receipt(String::new()),

@@ -6,7 +6,8 @@ use rsigma_parser::Modifier;
 use super::diagnostic::{Code, Diagnostics};
 use super::locate::{Data, Node, Place};
 use super::pattern::{self, ValueTest};
-use super::predicate::Predicate;
+use super::placeholders::{Placeholders, Unresolved, has_name};
+use super::predicate::{Predicate, Reference};
 use super::{condition, modifiers};
 use crate::event::field::{FieldId, ProjectionBuilder};
 
@@ -14,17 +15,17 @@ use crate::event::field::{FieldId, ProjectionBuilder};
 pub fn compile(
     block: &Node,
     not_selections: &[&str],
+    placeholders: &Placeholders,
     fields: &mut ProjectionBuilder,
     used: &mut Vec<(String, Place)>,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Predicate {
     let mut selections = Vec::new();
-    for (key, node) in block.members() {
-        if !["condition", "timeframe"].contains(&key.text.as_str()) && !not_selections.contains(&key.text.as_str()) {
-            let mut compiler = Selection { fields, used, diagnostics };
-            let predicate = compiler.detection(&key.text, key.place, node);
-            selections.push((key.text.clone(), key.place, predicate));
-        }
+    let is_selection = |name: &str| !["condition", "timeframe"].contains(&name) && !not_selections.contains(&name);
+    for (key, node) in block.members().iter().filter(|(key, _)| is_selection(&key.text)) {
+        let mut compiler = Selection { placeholders, fields, used, diagnostics };
+        let predicate = compiler.detection(&key.text, key.place, node);
+        selections.push((key.text.clone(), key.place, predicate));
     }
     if block.get("timeframe").is_some() {
         let help = Some("write a correlation with a `timespan` instead".to_owned());
@@ -41,7 +42,11 @@ pub fn compile(
     read.unwrap_or_else(|| Predicate::All(selections.into_iter().map(|(_, _, predicate)| predicate).collect()))
 }
 
+#[cfg(test)]
+mod tests;
+
 struct Selection<'c, 'p> {
+    placeholders: &'c Placeholders,
     fields: &'c mut ProjectionBuilder,
     used: &'c mut Vec<(String, Place)>,
     diagnostics: &'c mut Diagnostics<'p>,
@@ -73,12 +78,16 @@ impl Selection<'_, '_> {
         if let Some(null) = values.iter().find(|value| matches!(value.data, Data::Null)) {
             self.diagnostics.error(Code::BadValue, null.place, "nothing to look for: a keyword is text", None);
         }
-        let within = [modifiers, &[Modifier::Contains]].concat();
+        let (values, undefined) = self.expanded(values, modifiers);
+        let within: Vec<_> = modifiers.iter().copied().chain([Modifier::Contains]).collect();
+        if values.is_empty() {
+            return undefined.unwrap_or(Predicate::Nobody);
+        }
         let tests = values.iter().map(|value| self.tests(value, &within));
         if modifiers.contains(&Modifier::All) {
-            Predicate::All(tests.map(Predicate::Keyword).collect())
+            Predicate::All(tests.map(Predicate::Keyword).chain(undefined).collect())
         } else {
-            Predicate::Keyword(tests.flatten().collect())
+            either(Predicate::Keyword(tests.flatten().collect()), undefined)
         }
     }
 
@@ -89,6 +98,46 @@ impl Selection<'_, '_> {
         })
     }
 
+    /// The values with placeholders filled in, and what stands for those that nobody defines.
+    fn expanded(&mut self, values: &[Node], modifiers: &[Modifier]) -> (Vec<Node>, Option<Predicate>) {
+        if !modifiers.contains(&Modifier::Expand) {
+            return (values.to_vec(), None);
+        }
+        let mut filled = Vec::new();
+        let mut undefined = None;
+        for node in values {
+            let Some(text) = node.scalar_text().filter(|text| has_name(text)) else {
+                filled.push(node.clone());
+                continue;
+            };
+            match self.placeholders.expand(&text, modifiers.contains(&Modifier::Re)) {
+                Ok(texts) => {
+                    filled.extend(texts.into_iter().map(|text| Node { place: node.place, data: Data::Text(text) }));
+                }
+                Err(Unresolved::Undefined { name, near }) => {
+                    let help = near.map_or_else(
+                        || format!("define `{name}` under `placeholders:` of the key inventory"),
+                        |near| format!("did you mean `%{near}%`?"),
+                    );
+                    let message = format!("`%{name}%` is defined nowhere, so what is tested with it never holds");
+                    self.diagnostics.warning(Code::UndefinedPlaceholder, node.place, message, Some(help));
+                    undefined = Some(Predicate::Undefined(node.place));
+                }
+                Err(Unresolved::TooMany) => {
+                    let message = format!("'{text}' stands for too many values");
+                    self.diagnostics.error(Code::BadValue, node.place, message, None);
+                }
+            }
+        }
+        if !values.iter().filter_map(Node::scalar_text).any(|text| has_name(&text))
+            && let Some(first) = values.first()
+        {
+            let help = Some("write a name as %name%, or leave `expand` out".to_owned());
+            self.diagnostics.error(Code::BadValue, first.place, "`expand` has no placeholder to fill in", help);
+        }
+        (filled, undefined)
+    }
+
     fn item(&mut self, key: &str, place: Place, value: &Node) -> Option<Predicate> {
         let modifiers = modifiers::read(key, place, self.diagnostics)?;
         if matches!(&value.data, Data::List(items) if items.is_empty()) {
@@ -96,9 +145,20 @@ impl Selection<'_, '_> {
             self.diagnostics.error(Code::EmptyList, place, message, None);
             return None;
         }
+        self.check_list(value, &modifiers);
         let path = key.split('|').next().unwrap_or_default();
         if path.is_empty() {
+            if !modifiers.iter().copied().all(modifiers::fits_keywords) {
+                let help = Some("a keyword is looked for anywhere; name a field before the bar".to_owned());
+                self.diagnostics.error(Code::BadValue, place, format!("`{key}` without a field"), help);
+                return None;
+            }
             return Some(self.keywords(value.items(), &modifiers));
+        }
+        if path.ends_with(']') {
+            let help = Some("a path goes through lists by itself: any element may pass".to_owned());
+            self.diagnostics.error(Code::Unsupported, place, format!("`{path}` picks elements of a list"), help);
+            return None;
         }
         self.used.push((path.to_owned(), place));
         let field = self.fields.field(path);
@@ -111,13 +171,42 @@ impl Selection<'_, '_> {
             };
             Predicate::Exists(field, wanted)
         } else if has(Modifier::FieldRef) {
+            let (anchor, cased) = (pattern::anchor_of(&modifiers), has(Modifier::Cased));
             let others: Vec<_> = value.items().iter().filter_map(|item| self.reference(item)).collect();
-            Predicate::Any(others.into_iter().map(|other| Predicate::SameAs(field, other)).collect())
+            let refers = |other| Predicate::Refers(field, Reference { field: other, anchor, cased });
+            Predicate::Any(others.into_iter().map(refers).collect())
         } else {
-            let tests = value.items().iter().flat_map(|item| self.tests(item, &modifiers)).collect();
-            if has(Modifier::All) { Predicate::AllOf(field, tests) } else { Predicate::SomeOf(field, tests) }
+            let (values, undefined) = self.expanded(value.items(), &modifiers);
+            if has(Modifier::All) {
+                let mut each: Vec<_> = values.iter().map(|item| self.tests(item, &modifiers)).collect();
+                // A value may come to several tests, of which one is enough.
+                let all = if each.iter().all(|tests| tests.len() == 1) {
+                    Predicate::AllOf(field, each.drain(..).flatten().collect())
+                } else {
+                    Predicate::All(each.drain(..).map(|tests| Predicate::SomeOf(field, tests)).collect())
+                };
+                if values.is_empty() { undefined.unwrap_or(Predicate::Nobody) } else { both(all, undefined) }
+            } else {
+                let tests: Vec<_> = values.iter().flat_map(|item| self.tests(item, &modifiers)).collect();
+                let some = if values.is_empty() { Predicate::Nobody } else { Predicate::SomeOf(field, tests) };
+                either(some, undefined)
+            }
         };
         Some(if has(Modifier::Neq) { Predicate::Not(Box::new(predicate)) } else { predicate })
+    }
+
+    /// What Sigma forbids although its meaning is plain: other tools may refuse it.
+    fn check_list(&mut self, value: &Node, modifiers: &[Modifier]) {
+        let items = value.items();
+        if let Some(null) = items.iter().find(|item| matches!(item.data, Data::Null)).filter(|_| items.len() > 1) {
+            let help = Some("give `null` a selection of its own".to_owned());
+            self.diagnostics.warning(Code::BadValue, null.place, "Sigma knows no `null` within a list", help);
+        }
+        let one = items.len() == 1 && modifiers.contains(&Modifier::All) && !modifiers.contains(&Modifier::Expand);
+        if one {
+            let help = Some("leave `all` out".to_owned());
+            self.diagnostics.warning(Code::BadValue, value.place, "`all` of a single value", help);
+        }
     }
 
     /// The field that a `fieldref` names.
@@ -128,5 +217,20 @@ impl Selection<'_, '_> {
         };
         self.used.push((path.clone(), node.place));
         Some(self.fields.field(path))
+    }
+}
+
+fn both(known: Predicate, undefined: Option<Predicate>) -> Predicate {
+    match undefined {
+        Some(undefined) => Predicate::All(vec![known, undefined]),
+        None => known,
+    }
+}
+
+fn either(known: Predicate, undefined: Option<Predicate>) -> Predicate {
+    match undefined {
+        Some(undefined) if matches!(known, Predicate::Nobody) => undefined,
+        Some(undefined) => Predicate::Any(vec![known, undefined]),
+        None => known,
     }
 }

@@ -43,6 +43,25 @@ pub(super) enum Kind {
     Filter { rules: Vec<(String, Place)>, any: bool, predicate: Predicate },
 }
 
+impl Document<'_> {
+    /// Decides what comes of placeholders that nobody defines: a detection finds nothing by them, and
+    /// a filter takes nothing away.
+    pub(super) fn settle(&mut self) {
+        let settle = |predicate: &mut Predicate, wanted| {
+            *predicate = std::mem::replace(predicate, Predicate::Nobody).settle(wanted);
+        };
+        match &mut self.kind {
+            Kind::Detection(predicate) => settle(predicate, false),
+            Kind::Filter { predicate, .. } => settle(predicate, true),
+            Kind::Correlation(_) => {}
+        }
+        if let Some((kind, _)) = &mut self.extension.kind {
+            let others = kind.closes.iter_mut().chain(kind.escalates.iter_mut().map(|(_, predicate)| predicate));
+            others.for_each(|predicate| settle(predicate, false));
+        }
+    }
+}
+
 const TOP_LEVEL: &[&str] = &[
     "title",
     "id",
@@ -78,17 +97,18 @@ pub(super) fn read_file<'t>(
 ) -> Vec<Document<'t>> {
     // Editors on Windows begin a file with a byte order mark; it is no part of the rule.
     let yaml = text.text.strip_prefix('\u{feff}').unwrap_or(&text.text);
-    let mut nodes = match documents(yaml) {
+    let nodes = match documents(yaml) {
         Ok(nodes) => nodes,
         Err((place, reason)) => {
             diagnostics.error(Code::YamlSyntax, place, reason, None);
             return Vec::new();
         }
     };
-    nodes.iter_mut().for_each(|node| placeholders.fill(node, diagnostics));
     let hash: String = blake3::hash(text.text.as_bytes()).to_hex().chars().take(16).collect();
-    let read: Vec<_> =
-        nodes.into_iter().filter_map(|node| read_document(node, &text.path, &hash, fields, diagnostics)).collect();
+    let read: Vec<_> = nodes
+        .into_iter()
+        .filter_map(|node| read_document(node, &text.path, &hash, placeholders, fields, diagnostics))
+        .collect();
     if !diagnostics.has_errors() {
         // What our own reading took and Sigma's grammar does not.
         let at = Place { line: 1, column: 1 };
@@ -108,6 +128,7 @@ fn read_document<'t>(
     node: Node,
     path: &'t str,
     hash: &str,
+    placeholders: &Placeholders,
     fields: &mut ProjectionBuilder,
     diagnostics: &mut Diagnostics<'_>,
 ) -> Option<Document<'t>> {
@@ -128,7 +149,7 @@ fn read_document<'t>(
     }
     let (meta, level) = read_meta(&node, path, hash, diagnostics);
     let mut used = Vec::new();
-    let extension = Extension::read(node.get("kmswatch"), fields, &mut used, diagnostics);
+    let extension = Extension::read(node.get("kmswatch"), placeholders, fields, &mut used, diagnostics);
     let kind = if let Some(block) = node.get("correlation") {
         Kind::Correlation(correlation::read(block, diagnostics))
     } else if let Some(block) = node.get("filter") {
@@ -143,10 +164,11 @@ fn read_document<'t>(
             diagnostics.error(Code::UnknownKey, node.key_place("kmswatch"), message, None);
         }
         let any = rules.iter().any(|(name, _)| name == "any");
-        Kind::Filter { rules, any, predicate: detection::compile(block, &["rules"], fields, &mut used, diagnostics) }
+        let predicate = detection::compile(block, &["rules"], placeholders, fields, &mut used, diagnostics);
+        Kind::Filter { rules, any, predicate }
     } else if let Some(block) = node.get("detection") {
         check_log_source(&node, diagnostics);
-        Kind::Detection(detection::compile(block, &[], fields, &mut used, diagnostics))
+        Kind::Detection(detection::compile(block, &[], placeholders, fields, &mut used, diagnostics))
     } else {
         diagnostics.error(Code::MissingKey, node.place, "no `detection`, `correlation` or `filter`", None);
         return None;

@@ -4,6 +4,7 @@ use super::diagnostic::{Code, Diagnostics};
 use super::example::Examples;
 use super::kinds::{Kind, Reader, Step};
 use super::locate::{Node, Place};
+use super::placeholders::Placeholders;
 use super::template;
 use super::{Rule, Template};
 use crate::event::field::{FieldId, ProjectionBuilder};
@@ -51,6 +52,7 @@ impl Extension {
     /// Reads the block; `used` collects the fields that it names, with their places.
     pub fn read(
         block: Option<&Node>,
+        placeholders: &Placeholders,
         fields: &mut ProjectionBuilder,
         used: &mut Vec<(String, Place)>,
         diagnostics: &mut Diagnostics<'_>,
@@ -94,11 +96,11 @@ impl Extension {
                             format!("a rule is of one kind, and this one is `{}` already", kind.detector.kind());
                         diagnostics.error(Code::BadValue, key.place, message, None);
                     }
-                    let kind = Reader { fields, used, diagnostics }.kind(name, value);
+                    let kind = Reader { placeholders, fields, used, diagnostics }.kind(name, value);
                     read.kind = kind.map(|kind| (kind, key.place));
                 }
                 "sequence" => {
-                    let steps = Reader { fields, used, diagnostics }.sequence(value);
+                    let steps = Reader { placeholders, fields, used, diagnostics }.sequence(value);
                     read.sequence = Some((steps, key.place));
                 }
                 other => diagnostics.unknown(Code::UnknownKey, key.place, "key", other, KEYS.iter().copied()),

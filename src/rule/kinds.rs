@@ -8,6 +8,7 @@ use super::detector::{Absence, Case, Deadline, Escalation, NewTerms, Rate, Trigg
 use super::diagnostic::{Code, Diagnostics};
 use super::extension::{span, texts};
 use super::locate::{Data, Key, Node, Place};
+use super::placeholders::Placeholders;
 use super::predicate::Predicate;
 use super::{Detector, Level};
 use crate::event::field::ProjectionBuilder;
@@ -39,6 +40,8 @@ pub struct Step {
 
 /// What reading needs.
 pub struct Reader<'r, 'p> {
+    /// To compile selections.
+    pub placeholders: &'r Placeholders,
     /// To compile selections.
     pub fields: &'r mut ProjectionBuilder,
     /// Fields named, with their places.
@@ -263,7 +266,7 @@ impl Reader<'_, '_> {
         let condition = Node { place: node.place, data: Data::Text("when".to_owned()) };
         let block = Data::Map(vec![(key("when"), node.clone()), (key("condition"), condition)]);
         let block = Node { place: node.place, data: block };
-        detection::compile(&block, &[], self.fields, self.used, self.diagnostics)
+        detection::compile(&block, &[], self.placeholders, self.fields, self.used, self.diagnostics)
     }
 
     fn span(&mut self, node: &Node, key: &str, default: Span) -> Span {

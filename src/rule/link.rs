@@ -39,6 +39,7 @@ impl<'t> Linker<'t, '_> {
     pub(super) fn link(mut self, mut fields: ProjectionBuilder) -> RuleSet {
         self.find_duplicate_ids();
         let lints = lint::look(&self.documents, &fields.clone().build());
+        self.documents.iter_mut().for_each(Document::settle);
         self.apply_filters();
         let targets = self.follow_correlations();
         self.refuse_circles(&targets);

@@ -13,6 +13,14 @@ use super::locate::Place;
 enum Kind {
     /// Says what is compared, and leaves no room for another.
     Comparison,
+    /// Says how numbers compare.
+    Order,
+    /// Takes a number out of a time.
+    Part,
+    /// Compares with another field.
+    Reference,
+    /// Fills in named lists before anything else is done.
+    Expansion,
     /// Says where in the text the value stands.
     Anchor,
     /// Changes the text of the value.
@@ -21,12 +29,8 @@ enum Kind {
     Flag,
     /// Text with case.
     Case,
-    /// Combines values; goes with all but `exists`.
+    /// Combines values, or says the contrary; goes with all but `exists`.
     Combination,
-    /// Takes a part of a time; goes with comparisons of numbers.
-    Part,
-    /// Fills in lists before anything is read; goes with all but `exists`.
-    Lists,
 }
 
 /// What there is, by the names of Sigma.
@@ -46,11 +50,18 @@ const KNOWN: &[(&str, Modifier, Kind)] = &[
     ("dotall", Modifier::DotAll, Kind::Flag),
     ("cidr", Modifier::Cidr, Kind::Comparison),
     ("exists", Modifier::Exists, Kind::Comparison),
-    ("gt", Modifier::Gt, Kind::Comparison),
-    ("gte", Modifier::Gte, Kind::Comparison),
-    ("lt", Modifier::Lt, Kind::Comparison),
-    ("lte", Modifier::Lte, Kind::Comparison),
-    ("fieldref", Modifier::FieldRef, Kind::Comparison),
+    ("gt", Modifier::Gt, Kind::Order),
+    ("gte", Modifier::Gte, Kind::Order),
+    ("lt", Modifier::Lt, Kind::Order),
+    ("lte", Modifier::Lte, Kind::Order),
+    ("minute", Modifier::Minute, Kind::Part),
+    ("hour", Modifier::Hour, Kind::Part),
+    ("day", Modifier::Day, Kind::Part),
+    ("week", Modifier::Week, Kind::Part),
+    ("month", Modifier::Month, Kind::Part),
+    ("year", Modifier::Year, Kind::Part),
+    ("fieldref", Modifier::FieldRef, Kind::Reference),
+    ("expand", Modifier::Expand, Kind::Expansion),
     ("base64", Modifier::Base64, Kind::Encoding),
     ("base64offset", Modifier::Base64Offset, Kind::Encoding),
     ("wide", Modifier::Wide, Kind::Encoding),
@@ -58,13 +69,6 @@ const KNOWN: &[(&str, Modifier, Kind)] = &[
     ("utf16", Modifier::Utf16, Kind::Encoding),
     ("utf16be", Modifier::Utf16be, Kind::Encoding),
     ("windash", Modifier::WindAsh, Kind::Encoding),
-    ("expand", Modifier::Expand, Kind::Lists),
-    ("minute", Modifier::Minute, Kind::Part),
-    ("hour", Modifier::Hour, Kind::Part),
-    ("day", Modifier::Day, Kind::Part),
-    ("week", Modifier::Week, Kind::Part),
-    ("month", Modifier::Month, Kind::Part),
-    ("year", Modifier::Year, Kind::Part),
 ];
 
 type Named<'k> = (&'k str, Modifier, Kind);
@@ -111,32 +115,34 @@ fn unknown(name: &str, place: Place, diagnostics: &mut Diagnostics<'_>) {
 
 /// Whether one of the two would have no effect.
 fn clash(one: (Modifier, Kind), other: (Modifier, Kind)) -> bool {
-    use Kind::{Anchor, Case, Combination, Comparison, Encoding, Flag, Lists, Part};
-    if one.0 == other.0 {
-        return true;
-    }
-    let either = |modifier| one.0 == modifier || other.0 == modifier;
-    match (one.1, other.1) {
-        (Comparison, Comparison) | (Anchor, Anchor) | (Part, Part) => true,
-        (Part, Anchor | Encoding | Case | Flag) | (Anchor | Encoding | Case | Flag, Part) => true,
-        (Part, Comparison) | (Comparison, Part) => {
-            ![Modifier::Gt, Modifier::Gte, Modifier::Lt, Modifier::Lte].into_iter().any(either)
-        }
-        (Part, Combination) | (Combination, Part) => either(Modifier::All),
-        (Lists, _) | (_, Lists) => either(Modifier::Exists),
-        (Comparison, Anchor | Encoding | Case) | (Anchor | Encoding | Case, Comparison) => {
-            !either(Modifier::Re) || {
-                // A regular expression minds case by itself; `cased` says the same once more.
-                one.1 != Case && other.1 != Case
-            }
-        }
-        (Comparison, Combination) | (Combination, Comparison) => {
-            either(Modifier::Exists) || (either(Modifier::FieldRef) && either(Modifier::All))
-        }
-        (Combination, Combination) => true,
-        (Flag, Case) | (Case, Flag) => either(Modifier::IgnoreCase),
+    one.0 == other.0 || bars(one, other) || bars(other, one)
+}
+
+/// Whether the first leaves no room for the second.
+fn bars((modifier, kind): (Modifier, Kind), (other, of): (Modifier, Kind)) -> bool {
+    use Kind::{Anchor, Case, Combination, Comparison, Encoding, Expansion, Flag, Order, Part, Reference};
+    match (kind, of) {
+        (Comparison, Comparison | Order | Part | Reference | Anchor | Encoding) => true,
+        // A regular expression minds case by itself; `cased` says the same once more.
+        (Comparison, Case) => modifier != Modifier::Re,
+        (Comparison, Combination | Expansion) => modifier == Modifier::Exists,
+        (Order, Order | Anchor | Encoding | Case | Reference) => true,
+        (Part, Part | Anchor | Encoding | Case | Reference) => true,
+        (Reference, Encoding | Expansion) => true,
+        (Reference | Part, Combination) => other == Modifier::All,
+        (Anchor, Anchor) | (Combination, Combination) => true,
+        (Flag, Case) => modifier == Modifier::IgnoreCase,
         _ => false,
     }
+}
+
+/// What may stand where no field is named: a keyword is looked for anywhere in a record.
+#[must_use]
+pub fn fits_keywords(modifier: Modifier) -> bool {
+    use Modifier::{All, Base64, Base64Offset, Cased, Contains, DotAll, Expand, IgnoreCase, Multiline, Re};
+    let of_text = [All, Base64, Base64Offset, Cased, Contains, DotAll, Expand, IgnoreCase, Multiline, Re];
+    of_text.contains(&modifier)
+        || [Modifier::Utf16, Modifier::Utf16be, Modifier::Wide, Modifier::WindAsh].contains(&modifier)
 }
 
 #[cfg(test)]
@@ -162,11 +168,15 @@ mod tests {
             "f|fieldref|neq",
             "f|endswith|cased|neq",
             "|contains|all",
-            "f|hour|gte",
-            "f|minute|neq",
-            "f|expand|endswith|cased",
-            "f|expand|cidr|neq",
             "f|gte",
+            "f|hour|gte",
+            "f|week|neq",
+            "f|fieldref|startswith|cased",
+            "f|contains|fieldref|neq",
+            "f|expand|contains|all",
+            "f|re|expand",
+            "f|cidr|expand|neq",
+            "f|windash|contains|all",
         ] {
             assert_eq!(said(key), "", "{key}");
         }
@@ -176,7 +186,12 @@ mod tests {
     fn what_does_not() {
         for (key, expected) in [
             ("f|startswith|endswith", "r:1:14: error[bad-value]: `startswith` and `endswith` do not go together"),
-            ("f|fieldref|startswith", "`fieldref` and `startswith` do not go together"),
+            ("f|fieldref|all", "`fieldref` and `all` do not go together"),
+            ("f|hour|minute", "`hour` and `minute` do not go together"),
+            ("f|hour|contains", "`hour` and `contains` do not go together"),
+            ("f|fieldref|expand", "do not go together"),
+            ("f|exists|expand", "do not go together"),
+            ("f|cased|lt", "do not go together"),
             ("f|re|contains", "do not go together"),
             ("f|gt|lt", "do not go together"),
             ("f|exists|neq", "do not go together"),
@@ -185,10 +200,6 @@ mod tests {
             ("f|cidr|cased", "do not go together"),
             ("f|re|i|cased", "do not go together"),
             ("f|i", "`i` is of `re` only"),
-            ("f|hour|contains", "`hour` and `contains` do not go together"),
-            ("f|hour|day", "do not go together"),
-            ("f|week|re", "do not go together"),
-            ("f|exists|expand", "do not go together"),
             ("f|not", "help: write `neq`"),
             (
                 "é|contians",

@@ -1,20 +1,25 @@
 //! Tests on one value: what a Sigma value and its modifiers come to.
 //!
 //! Strings compare without case unless `cased`; numbers and booleans compare by their spelling, so
-//! that `true` in a rule meets both JSON `true` and CloudTrail's `"true"`.
+//! that `true` in a rule meets both JSON `true` and CloudTrail's `"true"`. A number also meets the
+//! same JSON number spelled otherwise, but `12` is not the text `012`, for that may be an account.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
+pub mod moment;
+pub mod needle;
+pub mod spelling;
 
-use base64::Engine as _;
-use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
 use regex::{Regex, RegexBuilder};
-use rsigma_parser::{Modifier, SigmaString, SpecialChar, StringPart};
+use rsigma_parser::Modifier;
 
 use super::diagnostic::Code;
 use super::locate::{Data, Node};
 use crate::event::field::FieldValue;
-use crate::time::EventTime;
+use moment::TimePart;
+use needle::{Anchor, Needle};
+use spelling::Piece;
 
 /// A test on one value.
 #[derive(Clone, Debug)]
@@ -27,158 +32,95 @@ pub enum ValueTest {
     StartsWith(Needle),
     /// Text at the end.
     EndsWith(Needle),
+    /// A number: equal, or spelled like this.
+    Number(f64, Needle),
     /// A pattern.
     Regex(Regex),
     /// An address in a network.
     Cidr(IpNet),
     /// A number compared.
     Compare(Comparison, f64),
-    /// A part of a time, in UTC, that passes.
-    Part(TimePart, Box<ValueTest>),
+    /// A part of a time, in UTC, compared.
+    Part(TimePart, Comparison, f64),
     /// JSON null, or no value.
     Null,
-}
-
-/// A part of a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "as in Sigma; `Week` is that of ISO 8601, `Day` that of the month")]
-pub enum TimePart {
-    Minute,
-    Hour,
-    Day,
-    Week,
-    Month,
-    Year,
-}
-
-impl TimePart {
-    fn of(modifiers: &[Modifier]) -> Option<Self> {
-        let parts = [
-            (Modifier::Minute, Self::Minute),
-            (Modifier::Hour, Self::Hour),
-            (Modifier::Day, Self::Day),
-            (Modifier::Week, Self::Week),
-            (Modifier::Month, Self::Month),
-            (Modifier::Year, Self::Year),
-        ];
-        parts.into_iter().find(|(modifier, _)| modifiers.contains(modifier)).map(|(_, part)| part)
-    }
-
-    /// The part of a time as a number in a text.
-    fn read(self, text: &str) -> Option<String> {
-        let time = EventTime::parse_locale(text).ok()?.civil()?;
-        Some(match self {
-            Self::Minute => time.minute().to_string(),
-            Self::Hour => time.hour().to_string(),
-            Self::Day => time.day().to_string(),
-            Self::Week => time.iso_week_date().week().to_string(),
-            Self::Month => time.month().to_string(),
-            Self::Year => time.year().to_string(),
-        })
-    }
 }
 
 /// How numbers compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "as in Sigma")]
 pub enum Comparison {
+    Eq,
     Gt,
     Gte,
     Lt,
     Lte,
 }
 
-/// A text to look for, prepared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Needle {
-    /// Lower case unless `cased`.
-    pub text: String,
-    /// Case counts.
-    pub cased: bool,
+impl Comparison {
+    fn holds(self, given: f64, wanted: f64) -> bool {
+        match self {
+            Self::Eq => is_same(given, wanted),
+            Self::Gt => given > wanted,
+            Self::Gte => given >= wanted,
+            Self::Lt => given < wanted,
+            Self::Lte => given <= wanted,
+        }
+    }
 }
 
-impl Needle {
-    fn new(text: &str, cased: bool) -> Self {
-        Self { text: if cased { text.to_owned() } else { text.to_lowercase() }, cased }
-    }
-
-    fn fold<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.cased || !text.chars().any(char::is_uppercase) {
-            Cow::Borrowed(text)
-        } else {
-            Cow::Owned(text.to_lowercase())
-        }
-    }
-
-    /// Both as bytes when these can be compared one by one without regard to case: nearly always,
-    /// for what AWS writes is ASCII. Beyond ASCII lower case may change the length.
-    fn as_ascii<'t>(&'t self, text: &'t str) -> Option<(&'t [u8], &'t [u8])> {
-        (!self.cased && self.text.is_ascii() && text.is_ascii()).then_some((self.text.as_bytes(), text.as_bytes()))
-    }
-
-    fn equals(&self, text: &str) -> bool {
-        match self.as_ascii(text) {
-            Some((needle, text)) => needle.eq_ignore_ascii_case(text),
-            None => self.fold(text) == self.text,
-        }
-    }
-
-    fn starts(&self, text: &str) -> bool {
-        match self.as_ascii(text) {
-            Some((needle, text)) => text.get(..needle.len()).is_some_and(|head| head.eq_ignore_ascii_case(needle)),
-            None => self.fold(text).starts_with(&self.text),
-        }
-    }
-
-    fn ends(&self, text: &str) -> bool {
-        match self.as_ascii(text) {
-            Some((needle, text)) => {
-                let from = text.len().checked_sub(needle.len());
-                from.and_then(|from| text.get(from..)).is_some_and(|tail| tail.eq_ignore_ascii_case(needle))
-            }
-            None => self.fold(text).ends_with(&self.text),
-        }
-    }
-
-    fn is_within(&self, text: &str) -> bool {
-        match self.as_ascii(text) {
-            Some(([], _)) => true,
-            Some((needle, text)) => text.windows(needle.len()).any(|part| part.eq_ignore_ascii_case(needle)),
-            None => self.fold(text).contains(&self.text),
-        }
-    }
+fn is_same(one: f64, other: f64) -> bool {
+    one.total_cmp(&other).is_eq()
 }
 
 impl ValueTest {
     /// Whether a value passes.
     #[must_use]
     pub fn passes(&self, value: &FieldValue<'_>) -> bool {
-        if let Self::Null = self {
-            return matches!(value, FieldValue::Null);
+        match (self, value) {
+            (Self::Null, value) => matches!(value, FieldValue::Null),
+            (Self::Number(wanted, _), FieldValue::Number(given))
+                if given.as_f64().is_some_and(|given| is_same(given, *wanted)) =>
+            {
+                true
+            }
+            _ => value.to_text().is_some_and(|text| self.passes_text(&text)),
         }
-        value.to_text().is_some_and(|text| self.passes_text(&text))
     }
 
     /// Whether a text passes.
     #[must_use]
     pub fn passes_text(&self, text: &str) -> bool {
         match self {
-            Self::Equals(needle) => needle.equals(text),
-            Self::Contains(needle) => needle.is_within(text),
-            Self::StartsWith(needle) => needle.starts(text),
-            Self::EndsWith(needle) => needle.ends(text),
+            Self::Equals(needle) | Self::Number(_, needle) => needle.is_in(text, Anchor::Whole),
+            Self::Contains(needle) => needle.is_in(text, Anchor::Within),
+            Self::StartsWith(needle) => needle.is_in(text, Anchor::Start),
+            Self::EndsWith(needle) => needle.is_in(text, Anchor::End),
             Self::Regex(regex) => regex.is_match(text),
-            Self::Cidr(network) => text.parse::<IpAddr>().is_ok_and(|address| network.contains(&address)),
-            Self::Compare(how, wanted) => text.trim().parse::<f64>().is_ok_and(|given| match how {
-                Comparison::Gt => given > *wanted,
-                Comparison::Gte => given >= *wanted,
-                Comparison::Lt => given < *wanted,
-                Comparison::Lte => given <= *wanted,
-            }),
-            Self::Part(part, test) => part.read(text).is_some_and(|number| test.passes_text(&number)),
+            Self::Cidr(network) => text.trim().parse().is_ok_and(|address| is_of(network, address)),
+            Self::Compare(how, wanted) => text.trim().parse().is_ok_and(|given| how.holds(given, *wanted)),
+            Self::Part(part, how, wanted) => part.of(text).is_some_and(|given| how.holds(given, *wanted)),
             Self::Null => false,
         }
     }
+}
+
+/// Whether an address is of a network; `::ffff:10.0.0.1` is 10.0.0.1.
+fn is_of(network: &IpNet, address: IpAddr) -> bool {
+    network.contains(&address.to_canonical())
+}
+
+/// A network as written, or one of a single address. Networks of IPv4 written as IPv6 are IPv4.
+fn network(text: &str) -> Option<IpNet> {
+    let text = text.trim();
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let IpNet::V6(wide) = network else { return Some(network) };
+    let narrow = |address: Ipv6Addr| -> Option<Ipv4Addr> { address.to_ipv4_mapped() };
+    let mapped = wide.prefix_len().checked_sub(96).zip(narrow(wide.addr()));
+    Some(match mapped {
+        Some((prefix, address)) => Ipv4Net::new(address, prefix).map_or(network, IpNet::V4),
+        None => network,
+    })
 }
 
 /// Why a value and its modifiers make no test.
@@ -191,35 +133,19 @@ pub type PatternError = (Code, String);
 pub fn compile(value: &Node, modifiers: &[Modifier]) -> Result<Vec<ValueTest>, PatternError> {
     let has = |modifier| modifiers.contains(&modifier);
     if let Data::Null = value.data {
-        return Ok(vec![ValueTest::Null]);
+        return match modifiers.iter().find(|modifier| !matches!(modifier, Modifier::Neq | Modifier::All)) {
+            None => Ok(vec![ValueTest::Null]),
+            Some(_) => Err((Code::BadValue, "`null` has neither text nor number; it takes `neq` only".to_owned())),
+        };
     }
     let text = value.scalar_text().ok_or((Code::BadValue, "a map or list where a value was expected".to_owned()))?;
-    if let Some(part) = TimePart::of(modifiers) {
-        let rest: Vec<_> =
-            modifiers.iter().filter(|other| TimePart::of(std::slice::from_ref(other)).is_none()).copied().collect();
-        let number: i64 =
-            text.trim().parse().map_err(|_| (Code::BadValue, format!("'{text}' is not a whole number")))?;
-        let number = Node { place: value.place, data: Data::Integer(number) };
-        let tests = compile(&number, &rest)?.into_iter();
-        return Ok(tests.map(|test| ValueTest::Part(part, Box::new(test))).collect());
-    }
-    let comparison = [
-        (Modifier::Gt, Comparison::Gt),
-        (Modifier::Gte, Comparison::Gte),
-        (Modifier::Lt, Comparison::Lt),
-        (Modifier::Lte, Comparison::Lte),
-    ];
-    if let Some((_, how)) = comparison.into_iter().find(|(modifier, _)| has(*modifier)) {
-        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-        let number = number.ok_or_else(|| (Code::BadValue, format!("'{text}' is not a number")))?;
-        return Ok(vec![ValueTest::Compare(how, number)]);
+    if let Some(test) = number_test(&text, modifiers)? {
+        return Ok(vec![test]);
     }
     if has(Modifier::Cidr) {
-        let network =
-            text.parse().map_err(|_| (Code::BadCidr, format!("'{text}' is not a network like 10.0.0.0/8")))?;
+        let network = network(&text).ok_or((Code::BadCidr, format!("'{text}' is not a network like 10.0.0.0/8")))?;
         return Ok(vec![ValueTest::Cidr(network)]);
     }
-    let cased = has(Modifier::Cased);
     if has(Modifier::Re) {
         return regex(&text, |builder| {
             builder
@@ -229,101 +155,83 @@ pub fn compile(value: &Node, modifiers: &[Modifier]) -> Result<Vec<ValueTest>, P
         })
         .map(|regex| vec![ValueTest::Regex(regex)]);
     }
-    let spelled =
-        if matches!(value.data, Data::Text(_)) { SigmaString::new(&text) } else { SigmaString::from_raw(&text) };
-    encoded(&spelled, modifiers)?.into_iter().map(|parts| text_test(&parts, modifiers, cased)).collect()
+    let cased = has(Modifier::Cased);
+    let only_combined = modifiers.iter().all(|modifier| matches!(modifier, Modifier::Neq | Modifier::All));
+    if let (Data::Integer(_) | Data::Float(_), true, Ok(number)) = (&value.data, only_combined, text.parse()) {
+        return Ok(vec![ValueTest::Number(number, Needle::new(&text, cased))]);
+    }
+    let pieces = spelling::pieces(&text, matches!(value.data, Data::Text(_)));
+    let variants = spelling::encoded(pieces, modifiers)?;
+    variants.into_iter().map(|pieces| text_test(&pieces, anchor_of(modifiers), cased)).collect()
 }
 
-/// Applies the encoding modifiers; most strings come back as they are.
-fn encoded(text: &SigmaString, modifiers: &[Modifier]) -> Result<Vec<Vec<StringPart>>, PatternError> {
-    let encoding = |modifier: &&Modifier| {
-        matches!(
-            modifier,
-            Modifier::Base64
-                | Modifier::Base64Offset
-                | Modifier::Wide
-                | Modifier::Utf16
-                | Modifier::Utf16be
-                | Modifier::WindAsh
-        )
-    };
-    if !modifiers.iter().any(|modifier| encoding(&modifier)) {
-        return Ok(vec![text.parts.clone()]);
-    }
-    let plain = text.as_plain().ok_or((Code::BadValue, "wildcards cannot be encoded".to_owned()))?;
-    let mut variants = vec![plain.into_bytes()];
-    for modifier in modifiers {
-        variants = variants.into_iter().flat_map(|bytes| encode(*modifier, bytes)).collect();
-    }
-    Ok(variants
-        .into_iter()
-        .map(|bytes| vec![StringPart::Plain(String::from_utf8_lossy(&bytes).into_owned())])
-        .collect())
+/// Where the modifiers want a text to stand.
+#[must_use]
+pub fn anchor_of(modifiers: &[Modifier]) -> Anchor {
+    let named = modifiers.iter().find_map(|modifier| match modifier {
+        Modifier::Contains => Some(Anchor::Within),
+        Modifier::StartsWith => Some(Anchor::Start),
+        Modifier::EndsWith => Some(Anchor::End),
+        _ => None,
+    });
+    named.unwrap_or(Anchor::Whole)
 }
 
-fn encode(modifier: Modifier, bytes: Vec<u8>) -> Vec<Vec<u8>> {
-    let text = || String::from_utf8_lossy(&bytes).into_owned();
-    let wide = |to_bytes: fn(u16) -> [u8; 2]| text().encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
-    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes).into_bytes();
-    match modifier {
-        Modifier::Wide => vec![wide(u16::to_le_bytes)],
-        Modifier::Utf16be => vec![wide(u16::to_be_bytes)],
-        Modifier::Utf16 => vec![[&[0xff, 0xfe], wide(u16::to_le_bytes).as_slice()].concat()],
-        Modifier::Base64 => vec![base64(&bytes)],
-        // The text may stand at any of three offsets in what was encoded; only the characters that
-        // it alone decides are looked for.
-        Modifier::Base64Offset => (0..3_usize)
-            .map(|offset| {
-                let padded = [vec![b' '; offset], bytes.clone()].concat();
-                let from = [0, 2, 3].get(offset).copied().unwrap_or(0);
-                let keep = match padded.len() % 3 {
-                    0 => usize::MAX,
-                    1 => padded.len() / 3 * 4 + 1,
-                    _ => padded.len() / 3 * 4 + 2,
-                };
-                base64(&padded).into_iter().take(keep).skip(from).collect()
-            })
-            .collect(),
-        Modifier::WindAsh => {
-            let dashes = ["-", "/", "\u{2013}", "\u{2014}", "\u{2015}"];
-            let text = text();
-            dashes.iter().map(|dash| text.replacen('-', dash, 1).into_bytes()).collect()
-        }
-        _ => vec![bytes],
+/// The test of a comparison or of a part of a time, if the modifiers ask for one.
+fn number_test(text: &str, modifiers: &[Modifier]) -> Result<Option<ValueTest>, PatternError> {
+    let how = modifiers.iter().find_map(|modifier| match modifier {
+        Modifier::Gt => Some(Comparison::Gt),
+        Modifier::Gte => Some(Comparison::Gte),
+        Modifier::Lt => Some(Comparison::Lt),
+        Modifier::Lte => Some(Comparison::Lte),
+        _ => None,
+    });
+    let part = modifiers.iter().find_map(|modifier| match modifier {
+        Modifier::Minute => Some(TimePart::Minute),
+        Modifier::Hour => Some(TimePart::Hour),
+        Modifier::Day => Some(TimePart::Day),
+        Modifier::Week => Some(TimePart::Week),
+        Modifier::Month => Some(TimePart::Month),
+        Modifier::Year => Some(TimePart::Year),
+        _ => None,
+    });
+    if how.is_none() && part.is_none() {
+        return Ok(None);
     }
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    let number = number.ok_or_else(|| (Code::BadValue, format!("'{text}' is not a number")))?;
+    let how = how.unwrap_or(Comparison::Eq);
+    let Some(part) = part else { return Ok(Some(ValueTest::Compare(how, number))) };
+    let (least, greatest) = part.range();
+    if number < least || number > greatest || number.fract() != 0.0 {
+        let message = format!("no time has it: a whole number from {least} to {greatest} is wanted, not {text}");
+        return Err((Code::BadValue, message));
+    }
+    Ok(Some(ValueTest::Part(part, how, number)))
 }
 
-fn text_test(parts: &[StringPart], modifiers: &[Modifier], cased: bool) -> Result<ValueTest, PatternError> {
-    let has = |modifier| modifiers.contains(&modifier);
+fn text_test(pieces: &[Piece], anchor: Anchor, cased: bool) -> Result<ValueTest, PatternError> {
     // A star at an end is what contains, startswith and endswith say in words.
-    let star = |part: Option<&StringPart>| matches!(part, Some(StringPart::Special(SpecialChar::WildcardMulti)));
-    let (open_start, open_end) = (star(parts.first()), parts.len() > 1 && star(parts.last()));
-    let inner = parts.get(usize::from(open_start)..parts.len() - usize::from(open_end)).unwrap_or_default();
-    let open_start = open_start || has(Modifier::Contains) || has(Modifier::EndsWith);
-    let open_end = open_end || has(Modifier::Contains) || has(Modifier::StartsWith);
+    let star = |piece: Option<&Piece>| matches!(piece, Some(Piece::Many));
+    let (open_start, open_end) = (star(pieces.first()), pieces.len() > 1 && star(pieces.last()));
+    let inner = pieces.get(usize::from(open_start)..pieces.len() - usize::from(open_end)).unwrap_or_default();
+    let open_start = open_start || matches!(anchor, Anchor::Within | Anchor::End);
+    let open_end = open_end || matches!(anchor, Anchor::Within | Anchor::Start);
     let plain = match inner {
         [] => Some(""),
-        [StringPart::Plain(text)] => Some(text.as_str()),
+        [Piece::Text(text)] => Some(text.as_str()),
         _ => None,
     };
     if let Some(text) = plain {
         let needle = Needle::new(text, cased);
         return Ok(match (open_start, open_end) {
-            (true, true) => ValueTest::Contains(needle),
-            (false, true) => ValueTest::StartsWith(needle),
             (true, false) if !text.is_empty() => ValueTest::EndsWith(needle),
-            (true, false) => ValueTest::Contains(needle),
+            (true, _) => ValueTest::Contains(needle),
+            (false, true) => ValueTest::StartsWith(needle),
             (false, false) => ValueTest::Equals(needle),
         });
     }
-    let body: String = inner
-        .iter()
-        .map(|part| match part {
-            StringPart::Plain(text) => regex::escape(text),
-            StringPart::Special(SpecialChar::WildcardMulti) => ".*".to_owned(),
-            StringPart::Special(SpecialChar::WildcardSingle) => ".".to_owned(),
-        })
-        .collect();
+    let body = spelling::as_regex(inner);
     let (start, end) = (if open_start { "" } else { "^" }, if open_end { "" } else { "$" });
     regex(&format!("{start}{body}{end}"), |builder| {
         builder.case_insensitive(!cased).dot_matches_new_line(true);
@@ -401,33 +309,56 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_times() {
-        use Modifier::{Day, Gte, Hour, Lt, Minute, Month, Week, Year};
-        let time = "2026-01-04T22:07:59Z";
-        for (modifiers, number, expected) in [
-            (&[Hour][..], "22", true),
-            (&[Hour, Gte], "22", true),
-            (&[Hour, Lt], "22", false),
-            (&[Minute], "07", true),
-            (&[Day], "4", true),
-            // A Sunday, and so the last day of the first week.
-            (&[Week], "1", true),
-            (&[Month], "1", true),
-            (&[Year], "2025", false),
-        ] {
-            assert_eq!(passes(modifiers, number, text(time)), expected, "{modifiers:?} {number}");
+    fn encodings() {
+        use Modifier::{Base64, Contains, StartsWith, Wide, WindAsh};
+        assert!(passes(&[Base64], "foobar", text("Zm9vYmFy")));
+        assert!(passes(&[Wide, Base64], "hi", text("aABpAA==")));
+        for line in ["cmd -a -b", "cmd /a \u{2013}b", "CMD \u{2014}A \u{2015}B x"] {
+            assert!(passes(&[WindAsh, Contains], "' -a /b'", text(line)), "{line}");
         }
-        assert!(!passes(&[Hour, Gte], "0", text("soon")));
+        assert!(!passes(&[WindAsh], "cmd -a", text("cmd +a")));
+        assert!(passes(&[WindAsh, StartsWith], "'-x*y'", text("/x..y")), "wildcards stay wildcards");
+        assert!(passes(&[WindAsh, Base64], "-a", text("L2E=")), "the encoding of /a");
     }
 
     #[test]
-    fn encodings() {
-        use Modifier::{Base64, Base64Offset, Contains, Wide};
-        assert!(passes(&[Base64], "foobar", text("Zm9vYmFy")));
-        assert!(passes(&[Wide, Base64], "hi", text("aABpAA==")));
-        for padding in ["", "x", "xy", "xyz"] {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{padding}secret-name tail"));
-            assert!(passes(&[Base64Offset, Contains], "secret-name", text(&encoded)), "{padding}");
+    fn numbers_and_their_spelling() {
+        let number = |text: &str| FieldValue::Number(text.parse().unwrap());
+        for given in ["7", "7.0", "70e-1"] {
+            assert!(passes(&[], "7", number(given)), "{given}");
+        }
+        assert!(passes(&[], "7", text("7")) && !passes(&[], "7", text("07")) && !passes(&[], "7", number("8")));
+        assert!(passes(&[Modifier::Contains], "7", number("170")));
+        assert!(passes(&[], "'7'", number("7")) && !passes(&[], "'7'", number("7.0")), "text is text");
+        assert!(!passes(&[], "9007199254740993", text("9007199254740992")));
+    }
+
+    #[test]
+    fn parts_of_times() {
+        use Modifier::{Gte, Hour, Lt, Week};
+        let late = || text("2026-01-05T22:10:00Z");
+        assert!(passes(&[Hour], "22", late()) && !passes(&[Hour], "10", late()));
+        assert!(passes(&[Hour, Gte], "20", late()) && !passes(&[Hour, Lt], "22", late()));
+        assert!(passes(&[Week], "2", late()));
+        assert!(!passes(&[Hour, Gte], "0", text("no time")) && !passes(&[Hour, Gte], "0", FieldValue::Null));
+    }
+
+    #[test]
+    fn networks() {
+        let is_of = |network: &str, address: &str| passes(&[Modifier::Cidr], &format!("'{network}'"), text(address));
+        for (network, address) in [
+            ("10.0.0.0/8", "::ffff:10.1.2.3"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3"),
+            ("2001:db8::/32", "2001:DB8:1::1"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("10.1.2.3/8", "10.9.9.9"),
+        ] {
+            assert!(is_of(network, address), "{network} {address}");
+        }
+        for (network, address) in
+            [("10.0.0.0/8", "11.0.0.1"), ("::/0", "10.0.0.1"), ("0.0.0.0/0", "AWS Internal"), ("10.0.0.0/8", "10.0.0")]
+        {
+            assert!(!is_of(network, address), "{network} {address}");
         }
     }
 
@@ -441,5 +372,11 @@ mod tests {
             assert_eq!(error(&[Modifier::Gt], number), Code::BadValue);
         }
         assert_eq!(error(&[], "{a: 1}"), Code::BadValue);
+        assert_eq!(error(&[Modifier::Contains], "null"), Code::BadValue);
+        for (part, value) in
+            [(Modifier::Hour, "24"), (Modifier::Day, "0"), (Modifier::Week, "1.5"), (Modifier::Month, "May")]
+        {
+            assert_eq!(error(&[part], value), Code::BadValue, "{value}");
+        }
     }
 }

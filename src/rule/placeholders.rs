@@ -1,154 +1,195 @@
-//! Placeholders: `%name%` in values of `|expand` items, filled in from named lists of the key
-//! inventory.
+//! Placeholders: the named lists that `%name%` stands for under the modifier `expand`.
 //!
-//! A value with a placeholder becomes one value for each entry of the list; wildcards in an entry
-//! count, as in any value. A name that nobody defines leaves the value as it is, which no record
-//! holds, and is told of: the rule waits for the list, and its neighbours still load.
+//! A value of a list is written like a value of a rule, so `*` and `?` in it are wildcards and `\*`
+//! is a star, as Sigma has it; within `re` it is taken as that same text and not as an expression.
+//! Every domain of the inventory brings `%domain.NAME.keys%`, and its lists of accounts and Regions
+//! are `%accounts%` and `%approved_regions%` unless a list of that name is written.
+//!
+//! Invariant: a list that is written and empty is not an undefined one. The first has no values;
+//! of the second nothing is known, and what hangs on it is left alone.
 
 use std::collections::BTreeMap;
 
-use super::diagnostic::{Code, Diagnostics, nearest};
-use super::locate::{Data, Node};
+use super::diagnostic::nearest;
+use super::pattern::spelling;
 use crate::keys::inventory::Inventory;
+
+/// More values than one value of a rule may come to.
+const MAX_VALUES: usize = 10_000;
 
 /// Named lists of values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Placeholders(BTreeMap<String, Vec<String>>);
+pub struct Placeholders {
+    lists: BTreeMap<String, Vec<String>>,
+}
 
-/// More values than one item ever needs.
-const MAX_VALUES: usize = 10_000;
+/// Why a value with placeholders has no values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// No list has this name; perhaps the near one was meant.
+    Undefined {
+        /// As written.
+        name: String,
+        /// A list that there is.
+        near: Option<String>,
+    },
+    /// Too many of them.
+    TooMany,
+}
 
 impl Placeholders {
-    /// Of an inventory: its `placeholders`, its `accounts` and `approved_regions`, and the keys of
-    /// each domain as `domain.NAME.keys`.
+    /// The lists of an inventory.
     #[must_use]
     pub fn of(inventory: &Inventory) -> Self {
         let mut lists = BTreeMap::new();
-        for (name, set) in [("accounts", &inventory.accounts), ("approved_regions", &inventory.approved_regions)] {
-            if !set.is_empty() {
-                lists.insert(name.to_owned(), set.iter().cloned().collect());
+        for (name, values) in [("accounts", &inventory.accounts), ("approved_regions", &inventory.approved_regions)] {
+            if !values.is_empty() {
+                lists.insert(name.to_owned(), values.iter().cloned().collect());
             }
         }
         for domain in &inventory.domains {
-            lists.insert(format!("domain.{}.keys", domain.name), domain.key_names.clone());
+            // Names of keys are names, whatever characters they hold.
+            let keys = domain.key_names.iter().map(|name| literal(name)).collect();
+            lists.insert(format!("domain.{}.keys", domain.name), keys);
         }
         lists.extend(inventory.placeholders.clone());
-        Self(lists)
+        Self { lists }
     }
 
-    /// Fills in all `|expand` items of a document.
-    pub(super) fn fill(&self, node: &mut Node, diagnostics: &mut Diagnostics<'_>) {
-        match &mut node.data {
-            Data::Map(members) => {
-                for (key, value) in members {
-                    if key.text.split('|').skip(1).any(|modifier| modifier == "expand") {
-                        self.expand(value, diagnostics);
-                    } else {
-                        self.fill(value, diagnostics);
-                    }
+    /// All that a value with placeholders stands for.
+    ///
+    /// # Errors
+    /// When a name is not defined, or there would be too many values.
+    pub fn expand(&self, text: &str, in_regex: bool) -> Result<Vec<String>, Unresolved> {
+        let mut values = vec![String::new()];
+        for piece in pieces(text) {
+            let name = match piece {
+                Piece::Text(text) => {
+                    values.iter_mut().for_each(|value| value.push_str(&text));
+                    continue;
                 }
-            }
-            Data::List(items) => items.iter_mut().for_each(|item| self.fill(item, diagnostics)),
-            _ => {}
-        }
-    }
-
-    fn expand(&self, value: &mut Node, diagnostics: &mut Diagnostics<'_>) {
-        let mut filled: Vec<Node> = Vec::new();
-        for item in value.items() {
-            let Data::Text(text) = &item.data else {
-                filled.push(item.clone());
-                continue;
+                Piece::Name(name) => name,
             };
-            let mut texts = vec![String::new()];
-            let mut rest = text.as_str();
-            let mut any = false;
-            while let Some((before, name, after)) = next(rest) {
-                any = true;
-                let kept = [format!("%{name}%")];
-                let list = self.0.get(name).map_or_else(
-                    || {
-                        self.undefined(name, item, diagnostics);
-                        kept.as_slice()
-                    },
-                    Vec::as_slice,
-                );
-                let longer =
-                    texts.iter().flat_map(|text| list.iter().map(move |entry| format!("{text}{before}{entry}")));
-                texts = longer.take(MAX_VALUES).collect();
-                rest = after;
+            let list = self.lists.get(&name).ok_or_else(|| Unresolved::Undefined {
+                near: nearest(&name, self.lists.keys().map(String::as_str)).map(str::to_owned),
+                name,
+            })?;
+            if values.len().saturating_mul(list.len()) > MAX_VALUES {
+                return Err(Unresolved::TooMany);
             }
-            if !any {
-                let help = Some("write the name of a list between `%`, or leave `expand` out".to_owned());
-                diagnostics.error(Code::BadValue, item.place, "nothing to expand: no `%name%` in it", help);
-            }
-            let one = |text: String| Node { place: item.place, data: Data::Text(format!("{text}{rest}")) };
-            filled.extend(texts.into_iter().map(one));
+            let written: Vec<_> =
+                list.iter().map(|value| if in_regex { expression(value) } else { value.clone() }).collect();
+            values = values.iter().flat_map(|head| written.iter().map(move |tail| format!("{head}{tail}"))).collect();
         }
-        if filled.len() >= MAX_VALUES {
-            let message = format!("expands to more than {MAX_VALUES} values");
-            diagnostics.error(Code::BadValue, value.place, message, None);
-        }
-        filled.truncate(MAX_VALUES);
-        value.data = Data::List(filled);
-    }
-
-    fn undefined(&self, name: &str, at: &Node, diagnostics: &mut Diagnostics<'_>) {
-        let near = nearest(name, self.0.keys().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-        let define = || format!("define it under `placeholders:` of the key inventory, as `{name}: [...]`");
-        let message = format!("no list is called `{name}`, so this value matches nothing for now");
-        diagnostics.warning(Code::UndefinedPlaceholder, at.place, message, Some(near.unwrap_or_else(define)));
+        Ok(values)
     }
 }
 
-/// The text before the next placeholder, its name, and what follows.
-fn next(text: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = text.split_once('%')?;
-    let (name, after) = rest.split_once('%')?;
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "._-".contains(c));
-    is_name.then_some((before, name, after))
+fn expression(value: &str) -> String {
+    format!("(?:{})", spelling::as_regex(&spelling::pieces(value, true)))
+}
+
+fn literal(text: &str) -> String {
+    text.chars().flat_map(|c| [Some('\\').filter(|_| matches!(c, '*' | '?' | '\\')), Some(c)]).flatten().collect()
+}
+
+/// Whether a value names a placeholder at all.
+#[must_use]
+pub fn has_name(text: &str) -> bool {
+    pieces(text).iter().any(|piece| matches!(piece, Piece::Name(_)))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Name(String),
+}
+
+/// `\%` is a percent sign, as is one that encloses no name.
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut found = Vec::new();
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after = rest.get(c.len_utf8()..).unwrap_or_default();
+        if let Some(after) = rest.strip_prefix("\\%") {
+            plain.push('%');
+            rest = after;
+        } else if let Some((name, after)) = after.split_once('%').filter(|(name, _)| c == '%' && is_name(name)) {
+            if !plain.is_empty() {
+                found.push(Piece::Text(std::mem::take(&mut plain)));
+            }
+            found.push(Piece::Name(name.to_owned()));
+            rest = after;
+        } else {
+            plain.push(c);
+            rest = after;
+        }
+    }
+    if !plain.is_empty() {
+        found.push(Piece::Text(plain));
+    }
+    found
+}
+
+/// Whether a placeholder can have the name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-.:".contains(c))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::locate::documents;
 
-    fn filled(yaml: &str) -> (Vec<String>, String) {
-        let inventory = "domains: [{name: vault, keys: [k-1, k-2]}]\naccounts: ['111122223333']\nplaceholders: {roles: [pay, 'ops-*'], none: []}\n";
-        let placeholders = Placeholders::of(&Inventory::parse("keys", inventory).unwrap());
-        let mut node = documents(yaml).unwrap().remove(0);
-        let mut diagnostics = Diagnostics::new("r");
-        placeholders.fill(&mut node, &mut diagnostics);
-        let item = &node.get("a").unwrap().members()[0].1;
-        let texts = item.items().iter().filter_map(Node::scalar_text).collect();
-        (texts, diagnostics.found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    fn lists() -> Placeholders {
+        let yaml = "domains: [{name: vault, keys: [alias/vault, mrk-77]}]
+accounts: ['111122223333']
+approved_regions: [eu-west-1]
+placeholders: {approved_regions: [eu-west-1, eu-central-1], none: [], roles: ['role/pay*', role/ops]}
+";
+        Placeholders::of(&Inventory::parse("keys.yml", yaml).unwrap())
     }
 
     #[test]
-    fn lists_take_the_place_of_their_names() {
-        for (yaml, expected) in [
-            ("a: {f|expand: '%roles%'}", vec!["pay", "ops-*"]),
-            ("a: {f|expand|endswith: 'role/%roles%'}", vec!["role/pay", "role/ops-*"]),
-            (
-                "a: {f|expand: ['%accounts%:%roles%', x%roles%y]}",
-                vec!["111122223333:pay", "111122223333:ops-*", "xpayy", "xops-*y"],
-            ),
-            ("a: {f|expand: '%domain.vault.keys%'}", vec!["k-1", "k-2"]),
-            ("a: {f|expand: '%none%'}", vec![]),
-            ("a: {f: '%roles%'}", vec!["%roles%"]),
+    fn names_within_a_text() {
+        let (text, name) = (|t: &str| Piece::Text(t.to_owned()), |n: &str| Piece::Name(n.to_owned()));
+        for (written, expected) in [
+            ("%a%", vec![name("a")]),
+            (r"\%plain%name%", vec![text("%plain"), name("name")]),
+            ("x%a%%domain.b-c.keys%y", vec![text("x"), name("a"), name("domain.b-c.keys"), text("y")]),
+            ("100%", vec![text("100%")]),
+            ("50% of 100%a%", vec![text("50% of 100"), name("a")]),
+            ("%%", vec![text("%%")]),
+            ("", vec![]),
         ] {
-            assert_eq!(filled(yaml), (expected.into_iter().map(str::to_owned).collect(), String::new()), "{yaml}");
+            assert_eq!(pieces(written), expected, "{written}");
         }
     }
 
     #[test]
-    fn what_nobody_defines_is_told_of() {
-        let (texts, said) = filled("a: {f|expand: '%rols%'}");
-        assert_eq!(texts, ["%rols%"]);
-        assert!(said.contains("r:1:15: warning[undefined-placeholder]: no list is called `rols`"), "{said}");
-        assert!(said.contains("did you mean `roles`?"), "{said}");
-        assert!(filled("a: {f|expand: '%regions%'}").1.contains("define it under `placeholders:`"));
-        assert!(filled("a: {f|expand: 'pay'}").1.contains("nothing to expand"));
+    fn lists_of_the_inventory() {
+        let of = |text: &str| lists().expand(text, false).unwrap();
+        assert_eq!(of("%approved_regions%"), ["eu-west-1", "eu-central-1"], "what is written wins");
+        assert_eq!(of("%domain.vault.keys%"), ["alias/vault", "mrk-77"]);
+        assert_eq!(
+            of("arn:aws:iam::%accounts%:%roles%"),
+            ["arn:aws:iam::111122223333:role/pay*", "arn:aws:iam::111122223333:role/ops"]
+        );
+        assert_eq!(of("%none%"), Vec::<String>::new());
+        assert_eq!(lists().expand("^%roles%$", true).unwrap(), ["^(?:role/pay.*)$", "^(?:role/ops)$"]);
+        assert_eq!(literal(r"a*b?\"), r"a\*b\?\\");
+    }
+
+    #[test]
+    fn undefined_and_endless() {
+        let near = |text: &str| match lists().expand(text, false) {
+            Err(Unresolved::Undefined { near, .. }) => near,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(near("%approved_region%").as_deref(), Some("approved_regions"));
+        assert_eq!(near("%something_else%"), None);
+        let many = Placeholders { lists: BTreeMap::from([("n".to_owned(), vec!["x".to_owned(); 200])]) };
+        assert_eq!(many.expand("%n%%n%", false), Err(Unresolved::TooMany));
     }
 }

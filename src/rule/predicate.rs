@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::locate::Place;
 use super::pattern::ValueTest;
+use super::pattern::needle::{Anchor, Needle};
 use crate::event::field::{FieldId, FieldValue, Fields, core, derived};
 
 /// A condition.
@@ -27,10 +29,26 @@ pub enum Predicate {
     AllOf(FieldId, Vec<ValueTest>),
     /// The field is there, or is not.
     Exists(FieldId, bool),
-    /// The two fields share a value, upper or lower case.
-    SameAs(FieldId, FieldId),
+    /// Some value of the other field stands there in some value of the first.
+    Refers(FieldId, Reference),
     /// Some string anywhere in the record passes some test.
     Keyword(Vec<ValueTest>),
+    /// A test with a list that is empty: it never holds, and that is no mistake of the rule.
+    Nobody,
+    /// A test with a placeholder that nobody defines, by its place, until [`Predicate::settle`]
+    /// decides what it comes to.
+    Undefined(Place),
+}
+
+/// The other field of [`Predicate::Refers`], and how the two compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The field that is referred to.
+    pub field: FieldId,
+    /// Where its value stands.
+    pub anchor: Anchor,
+    /// Case counts.
+    pub cased: bool,
 }
 
 /// A record's text for keyword search: opened when the first keyword asks for it, and once.
@@ -66,11 +84,12 @@ impl Predicate {
             Self::SomeOf(field, tests) => tests.iter().any(|test| some_value_passes(fields, *field, test)),
             Self::AllOf(field, tests) => tests.iter().all(|test| some_value_passes(fields, *field, test)),
             Self::Exists(field, wanted) => exists(fields, *field) == *wanted,
-            Self::SameAs(field, other) => {
+            Self::Refers(field, other) => {
                 let texts = |field| fields.values(field).iter().filter_map(FieldValue::to_text);
-                let others: Vec<_> = texts(*other).map(|text| text.to_lowercase()).collect();
-                texts(*field).any(|text| others.contains(&text.to_lowercase()))
+                let needles: Vec<_> = texts(other.field).map(|text| Needle::new(&text, other.cased)).collect();
+                texts(*field).any(|text| needles.iter().any(|needle| needle.is_in(&text, other.anchor)))
             }
+            Self::Nobody | Self::Undefined(_) => false,
             Self::Keyword(tests) => some_string(raw.record(), &|text| tests.iter().any(|test| test.passes_text(text))),
         }
     }
@@ -87,6 +106,22 @@ impl Predicate {
             }
             Self::Exists(tested, true) => *tested == field,
             _ => false,
+        }
+    }
+
+    /// Puts a constant where a placeholder is undefined, so that the whole is no more than what holds
+    /// for sure (`wanted` false), or no less than what may hold (`wanted` true).
+    #[must_use]
+    pub fn settle(self, wanted: bool) -> Self {
+        let each = |parts: Vec<Self>| parts.into_iter().map(|part| part.settle(wanted)).collect();
+        match self {
+            Self::All(parts) => Self::All(each(parts)),
+            Self::Any(parts) => Self::Any(each(parts)),
+            Self::AtLeast(count, parts) => Self::AtLeast(count, each(parts)),
+            Self::Not(part) => Self::Not(Box::new(part.settle(!wanted))),
+            Self::Undefined(_) if wanted => Self::All(Vec::new()),
+            Self::Undefined(_) => Self::Nobody,
+            other => other,
         }
     }
 

@@ -205,8 +205,8 @@ pub(super) fn describe(test: Test<'_>, projection: &Projection) -> String {
             let there = if *there == test.holds { "there" } else { "absent" };
             format!("`{}` {there}", projection.name(*field))
         }
-        Predicate::SameAs(field, other) => {
-            format!("`{}` {not}the same as `{}`", projection.name(*field), projection.name(*other))
+        Predicate::Refers(field, other) => {
+            format!("`{}` {not}referring to `{}`", projection.name(*field), projection.name(other.field))
         }
         _ => format!("{not}the keywords"),
     }
