@@ -97,7 +97,7 @@ impl ValueTest {
             Self::StartsWith(needle) => needle.is_in(text, Anchor::Start),
             Self::EndsWith(needle) => needle.is_in(text, Anchor::End),
             Self::Regex(regex) => regex.is_match(text),
-            Self::Cidr(network) => text.trim().parse().is_ok_and(|address| is_of(network, address)),
+            Self::Cidr(network) => text.parse().is_ok_and(|address| is_of(network, address)),
             Self::Compare(how, wanted) => text.trim().parse().is_ok_and(|given| how.holds(given, *wanted)),
             Self::Part(part, how, wanted) => part.of(text).is_some_and(|given| how.holds(given, *wanted)),
             Self::Null => false,
