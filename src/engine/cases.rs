@@ -6,13 +6,48 @@
 use super::chain::incident_id;
 use super::detector::case::{Segment, segments};
 use super::group::{Group, Outcome};
-use super::incident::{Change, Incident};
+use super::incident::{Change, Incident, Snapshot};
+use super::matched::{Match, Signal};
 use super::shape::Shape;
 use crate::rule::Rule;
 use crate::rule::detector::{Case, Trigger};
 use crate::time::{EventTime, Span};
 
+/// Instants of a group's cases that are looked at one by one; a key that is pending deletion and
+/// still in use has one each second.
+const MAX_INSTANTS: usize = 512;
+
 impl Group {
+    /// Whether a match says of an open case only what is known of it, when there is enough of that.
+    pub(super) fn is_one_more(&self, matched: &Match) -> bool {
+        let said = |bits: u64| {
+            matched.signals.iter().all(|signal| match signal {
+                Signal::Escalates(number) => bits & 1_u64.checked_shl(u32::from(*number)).unwrap_or(0) != 0,
+                Signal::Opens | Signal::Deadline(_) | Signal::Closes => false,
+                Signal::Value(_) | Signal::Step { .. } => true,
+            })
+        };
+        let open = |incident: &&Incident| incident.closed.is_none() && incident.start <= matched.time;
+        self.buckets.len() >= MAX_INSTANTS
+            && !self.buckets.get(&matched.time).is_some_and(|bucket| bucket.entries.contains_key(&matched.id))
+            && self.incidents.iter().find(open).is_some_and(|incident| said(incident.escalated))
+    }
+
+    /// Counts such a match without keeping it: from now on the count is an estimate.
+    pub(super) fn count_one_more(&mut self, shape: &Shape, time: EventTime) -> Vec<(Change, Snapshot)> {
+        self.saturated = true;
+        let open = |incident: &&mut Incident| incident.closed.is_none() && incident.start <= time;
+        let Some(incident) = self.incidents.iter_mut().find(open) else { return Vec::new() };
+        incident.beyond += 1;
+        incident.count += 1;
+        if incident.count < incident.announced.saturating_mul(2) {
+            return Vec::new();
+        }
+        incident.announced = incident.count;
+        let incident = incident.clone();
+        vec![(Change::Updated, self.snapshot(&incident, shape))]
+    }
+
     /// Finds the cases after a match was stored.
     pub(super) fn follow_cases(&mut self, rule: &Rule, shape: &Shape, case: &Case, now: EventTime, done: &mut Outcome) {
         let mut known = std::mem::take(&mut self.incidents);
@@ -51,7 +86,7 @@ impl Group {
     ) {
         incident.start = segment.opener.0;
         incident.end = segment.end;
-        incident.count = 0;
+        incident.count = incident.beyond;
         for (time, bucket) in self.buckets.range_mut(segment.opener.0..=segment.end) {
             if !bucket.head.covered {
                 bucket.head.covered = true;

@@ -147,25 +147,24 @@ impl Group {
     }
 
     /// A bucket that came after the window around it had qualified is evidence all the same.
-    pub(super) fn cover_newcomer(&mut self, shape: &Shape, time: EventTime) {
+    /// Returns the buckets that it marked.
+    pub(super) fn cover_newcomer(&mut self, shape: &Shape, time: EventTime) -> Vec<EventTime> {
         if shape.begins {
             // A first step that comes late moves the beginning of the windows around it.
             let ends = self.buckets.range(time..=shape.last_window(time)).filter(|(_, bucket)| bucket.head.qualifies);
             let ends: Vec<_> = ends.map(|(at, _)| *at).collect();
-            for at in ends {
-                self.cover(shape, at);
-            }
-            return;
+            return ends.into_iter().flat_map(|at| self.cover(shape, at)).collect();
         }
         let in_window = self.buckets.range(time..=shape.last_window(time)).any(|(_, bucket)| bucket.head.qualifies);
         let Some(bucket) = self.buckets.get_mut(&time).filter(|bucket| in_window && !bucket.head.covered) else {
-            return;
+            return Vec::new();
         };
         bucket.head.covered = true;
         let added = bucket.len();
         if let Some(incident) = self.incident_at(time, shape) {
             incident.count += added;
         }
+        vec![time]
     }
 
     /// Tells of the incident around `time` when it is new, or has doubled since it was last told of.

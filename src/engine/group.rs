@@ -154,6 +154,10 @@ impl Group {
                 return done;
             }
             Detector::NewTerms(_) => self.note_term(&shape, time),
+            Detector::Case(_) if self.is_one_more(matched) => {
+                done.changes = self.count_one_more(&shape, time);
+                return done;
+            }
             _ => {}
         }
         let known = self.buckets.get(&time).is_some_and(|bucket| bucket.entries.contains_key(&matched.id));
@@ -208,7 +212,12 @@ impl Group {
     ) {
         let time = matched.time;
         if let Detector::Case(case) = &rule.detector {
-            self.follow_cases(rule, shape, case, around.now, done);
+            // Said already in this instant, and counted: the cases are as they were.
+            let is_said =
+                !heard && self.buckets.get(&time).is_some_and(|bucket| bucket.len() > 1 && bucket.head.covered);
+            if !is_said {
+                self.follow_cases(rule, shape, case, around.now, done);
+            }
             return;
         }
         if shape.settled {
@@ -216,7 +225,7 @@ impl Group {
                 bucket.head.judged = false;
             }
             self.unjudged.insert(time);
-            self.cover_newcomer(shape, time);
+            done.touched.extend(self.cover_newcomer(shape, time));
             return;
         }
         // The same thing said once more in the same instant changes no verdict of most kinds.
@@ -227,7 +236,7 @@ impl Group {
             }
         }
         if !known || shape.begins {
-            self.cover_newcomer(shape, time);
+            done.touched.extend(self.cover_newcomer(shape, time));
         }
         done.changes.extend(self.announce(shape, time));
     }

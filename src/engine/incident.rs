@@ -121,6 +121,8 @@ pub struct Incident {
     pub deadline: Option<EventTime>,
     /// Of a case: escalations set off, as bits.
     pub escalated: u64,
+    /// Of a case: records counted and not kept.
+    pub beyond: u64,
 }
 
 impl Incident {
@@ -142,6 +144,7 @@ impl Incident {
             opened_by: at,
             deadline: None,
             escalated: 0,
+            beyond: 0,
         }
     }
 

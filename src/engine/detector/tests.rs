@@ -378,6 +378,25 @@ fn a_case_shows_the_days_left_and_grows_graver() {
     assert!(changes(&mut world).is_empty() && world.engine.groups() == 0);
 }
 
+/// A key that is pending deletion and still in use all day.
+#[test]
+fn a_case_with_very_many_records_is_counted_and_costs_no_more() {
+    let escalation = Escalation { level: Level::Critical, when: Trigger::Record, note: String::new() };
+    let case = Case { keep: secs(30 * DAY), deadline: None, escalations: vec![escalation] };
+    let mut world = World::of(Detector::Case(case));
+    let record = |id: usize, says| matched(id, One { time: id as i64, group: 0, says, late: 0 });
+    world.engine.apply(&record(0, 0), at(0));
+    for id in 1..100_000 {
+        world.engine.apply(&record(id, 2), at(id as i64));
+    }
+    assert!(world.engine.entries() <= 600, "{}", world.engine.entries());
+    world.engine.apply(&record(100_000, 1), at(100_000));
+    let step = world.engine.take_step();
+    let last = &step.transitions.last().unwrap();
+    assert_eq!((&last.change, last.snapshot.incident.count), (&Change::Ended, 100_001));
+    assert!(last.snapshot.saturated);
+}
+
 /// A record that closes a case comes after one that opened it again.
 #[test]
 fn a_late_record_makes_one_case_two() {
