@@ -7,6 +7,7 @@
 pub mod expect;
 pub mod inventory;
 pub mod pattern;
+pub mod snapshot;
 pub mod supply;
 
 use crate::event::derive::Use;
