@@ -132,6 +132,7 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     OBJECT = "kms.object", "what the encryption context says was en- or decrypted";
     EXPECTED = "kms.expected", "true or false by the inventory, absent when the key is in no domain";
     EXPECTED_REASON = "kms.expected_reason", "why, in words";
+    BREAK_GLASS = "kms.break_glass", "ticket of the break-glass access without which the use would not be expected";
     GRANTEE_ACCOUNT = "kms.grantee_account", "account of a grant's grantee";
     GRANTEE_EXTERNAL = "kms.grantee_external", "true when the grantee is of another account than the key";
     TRAIL_BLINDS_KMS = "kms.trail_blinds_kms", "true when PutEventSelectors leaves KMS management events out";

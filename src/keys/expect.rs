@@ -3,13 +3,18 @@
 //! Only uses are judged: cryptographic operations, and whatever operations a domain's own lines
 //! name. Administration has rules of its own.
 
+use std::fmt;
+use std::net::IpAddr;
+
 use super::context_of;
+use super::exception::BreakGlass;
 use super::inventory::{Domain, Expect, Inventory};
 use super::pattern::NamePattern;
 use crate::event::derive::Use;
-use crate::event::field::Fields;
+use crate::event::field::{Fields, core};
 use crate::event::key::{KeyRole, arn_parts};
 use crate::event::operation::{Class, class_of};
+use crate::time::EventTime;
 
 /// A verdict with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,65 +23,197 @@ pub struct Judgement {
     pub expected: bool,
     /// Why, for a person. One that begins `never:` broke a `never` line.
     pub reason: String,
+    /// The ticket of the leave without which the use would not be expected.
+    pub ticket: Option<String>,
+}
+
+/// One use, as lines of expected use look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    principal: &'a str,
+    operation: &'a str,
+    /// The names an operation may be listed under.
+    names: [&'a str; 2],
+    is_cryptographic: bool,
+    via: Option<&'a str>,
+    fields: &'a Fields<'a>,
+    source: Option<&'a str>,
+    endpoint: Option<&'a str>,
+    region: Option<&'a str>,
+    time: EventTime,
+}
+
+/// What of a line a use does not meet. In this order they are asked, so the last is the nearest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap<'l> {
+    /// It is for others.
+    Principal,
+    /// For other operations.
+    Operation,
+    /// Through other services.
+    Via,
+    /// In other Regions.
+    Region,
+    /// From other networks and endpoints.
+    Network,
+    /// At other times.
+    Time,
+    /// With another value, or any, of this name in the encryption context.
+    Context(&'l str),
+}
+
+impl Gap<'_> {
+    /// How much of the line is met before it.
+    const fn met(self) -> u8 {
+        match self {
+            Self::Principal => 0,
+            Self::Operation => 1,
+            Self::Via => 2,
+            Self::Region => 3,
+            Self::Network => 4,
+            Self::Time => 5,
+            Self::Context(_) => 6,
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The use of a record at `time`.
+    #[must_use]
+    pub fn of(used: &'a Use, operation: &'a str, fields: &'a Fields<'a>, time: EventTime) -> Self {
+        let role = used.key.as_ref().map(|key| key.role).unwrap_or_default();
+        Self {
+            principal: &used.principal.canonical,
+            operation,
+            names: names_of(operation, role),
+            is_cryptographic: class_of(operation) == Class::Cryptographic,
+            via: used.principal.via.as_deref(),
+            fields,
+            source: fields.text(core::SOURCE_IP),
+            endpoint: fields.text(core::VPC_ENDPOINT),
+            region: fields.text(core::AWS_REGION),
+            time,
+        }
+    }
+
+    /// Whether the use comes from one of the networks, or through one of the endpoints. Of a call
+    /// that a service made no network is known.
+    fn comes_from(&self, line: &Expect) -> bool {
+        if line.from.is_empty() && line.vpc_endpoints.is_empty() {
+            return true;
+        }
+        let address = self.source.and_then(|source| source.parse::<IpAddr>().ok());
+        address.is_some_and(|address| line.from.iter().any(|network| network.contains(&address)))
+            || self.endpoint.is_some_and(|given| line.vpc_endpoints.iter().any(|pattern| pattern.matches(given)))
+    }
+}
+
+/// What a line does not meet of a use; nothing when it expects it.
+#[must_use]
+pub fn gap<'l>(line: &'l Expect, call: &Call<'_>) -> Option<Gap<'l>> {
+    let any = |patterns: &[NamePattern], name: Option<&str>| {
+        patterns.is_empty() || name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
+    };
+    if !line.principals.iter().any(|pattern| pattern.matches(call.principal)) {
+        return Some(Gap::Principal);
+    }
+    let for_operation = match line.operations.is_empty() {
+        true => call.is_cryptographic,
+        false => line.operations.iter().any(|pattern| fits(pattern, call.names)),
+    };
+    if !for_operation {
+        return Some(Gap::Operation);
+    }
+    if !any(&line.via, call.via) {
+        return Some(Gap::Via);
+    }
+    if !any(&line.regions, call.region) {
+        return Some(Gap::Region);
+    }
+    if !call.comes_from(line) {
+        return Some(Gap::Network);
+    }
+    if line.schedule.as_ref().is_some_and(|schedule| !schedule.covers(call.time)) {
+        return Some(Gap::Time);
+    }
+    context_gap(line, call.fields).map(Gap::Context)
 }
 
 /// Judges; nothing for an operation that is no use of the key.
 #[must_use]
-pub fn judge(
-    domain: &Domain,
-    used: &Use,
-    operation: &str,
-    fields: &Fields<'_>,
-    inventory: &Inventory,
-) -> Option<Judgement> {
-    let role = used.key.as_ref().map(|key| key.role).unwrap_or_default();
-    let names = names_of(operation, role);
-    let cryptographic = class_of(operation) == Class::Cryptographic;
-    let listed = domain.expect.iter().any(|line| line.operations.iter().any(|pattern| fits(pattern, names)));
-    if !cryptographic && !listed {
+pub fn judge(domain: &Domain, call: &Call<'_>, inventory: &Inventory) -> Option<Judgement> {
+    let listed = domain.expect.iter().any(|line| line.operations.iter().any(|pattern| fits(pattern, call.names)));
+    if !call.is_cryptographic && !listed {
         return None;
     }
-    let principal = &used.principal.canonical;
-    let who = short_name(principal);
-    let in_domain = &domain.name;
-    if let Some(pattern) = domain.never.iter().find(|pattern| pattern.matches(principal)) {
-        let reason = format!("never: {who} fits `{pattern}`, which must never use a key of {in_domain}");
-        return Some(Judgement { expected: false, reason });
+    let against = match domain.never.iter().find(|pattern| pattern.matches(call.principal)) {
+        Some(pattern) => {
+            let who = short_name(call.principal);
+            Some(format!("never: {who} fits `{pattern}`, which must never use a key of {}", domain.name))
+        }
+        None => nearest(domain, call).map(|(line, gap)| unmet(domain, line, gap, call, inventory)),
+    };
+    let Some(against) = against else {
+        let reason = format!("{} is expected in {} for {}", short_name(call.principal), domain.name, call.operation);
+        return Some(Judgement { expected: true, reason, ticket: None });
+    };
+    let concerned =
+        || inventory.break_glass.iter().filter(|leave| leave.concerns(call.principal, &domain.name, call.names));
+    if let Some(leave) = concerned().find(|leave| leave.holds(call.time)) {
+        let reason = given(leave, call);
+        return Some(Judgement { expected: true, reason, ticket: Some(leave.ticket.clone()) });
     }
-    let lines: Vec<_> =
-        domain.expect.iter().filter(|line| line.principals.iter().any(|pattern| pattern.matches(principal))).collect();
-    if lines.is_empty() {
-        return Some(Judgement { expected: false, reason: stranger(&who, domain, principal, inventory) });
+    let over = concerned().filter(|leave| leave.until <= call.time).max_by_key(|leave| leave.until);
+    let over = over.map(|leave| format!("; its break-glass access {} ended {}", leave.ticket, leave.until));
+    Some(Judgement { expected: false, reason: against + &over.unwrap_or_default(), ticket: None })
+}
+
+/// The line that comes nearest to a use, and what of it is not met; nothing when one is met whole.
+fn nearest<'d>(domain: &'d Domain, call: &Call<'_>) -> Option<(Option<&'d Expect>, Gap<'d>)> {
+    let mut best: Option<(Option<&Expect>, Gap<'_>)> = None;
+    for line in &domain.expect {
+        let gap = gap(line, call)?;
+        // Of several as near the first counts.
+        if best.is_none_or(|(_, nearest)| nearest.met() < gap.met()) {
+            best = Some((Some(line), gap));
+        }
     }
-    let lines: Vec<_> = lines.into_iter().filter(|line| allows(line, names, cryptographic)).collect();
-    if lines.is_empty() {
-        let reason = format!("{who} is expected in {in_domain}, but not for {operation}");
-        return Some(Judgement { expected: false, reason });
+    best.or(Some((None, Gap::Principal)))
+}
+
+/// The words for a use that no line expects.
+fn unmet(domain: &Domain, line: Option<&Expect>, gap: Gap<'_>, call: &Call<'_>, inventory: &Inventory) -> String {
+    let (who, name, operation) = (short_name(call.principal), &domain.name, call.operation);
+    let expected = format!("{who} is expected in {name} for {operation}, but");
+    let list = |patterns: &[NamePattern]| patterns.iter().map(NamePattern::as_str).collect::<Vec<_>>().join(", ");
+    match (gap, line) {
+        (Gap::Operation, _) => format!("{who} is expected in {name}, but not for {operation}"),
+        (Gap::Via, _) => match call.via {
+            Some(via) => format!("{expected} not via {via}"),
+            None => format!("{expected} not directly"),
+        },
+        (Gap::Region, Some(line)) => {
+            format!("{expected} in {} and not in {}", list(&line.regions), call.region.unwrap_or("an unknown Region"))
+        }
+        (Gap::Network, _) => {
+            let endpoint = call.endpoint.map(|endpoint| format!(" through {endpoint}")).unwrap_or_default();
+            format!("{expected} not from {}{endpoint}", call.source.unwrap_or("an unknown address"))
+        }
+        (Gap::Time, Some(line)) => {
+            let when = line.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{expected} only {when}, and not at {}", call.time)
+        }
+        (Gap::Context(entry), _) => {
+            format!("{expected} the encryption context's `{entry}` is not what is expected")
+        }
+        (Gap::Principal | Gap::Region | Gap::Time, _) => stranger(&who, domain, call.principal, inventory),
     }
-    let via = used.principal.via.as_deref();
-    let lines: Vec<_> = lines
-        .into_iter()
-        .filter(|line| {
-            line.via.is_empty() || via.is_some_and(|via| line.via.iter().any(|pattern| pattern.matches(via)))
-        })
-        .collect();
-    if lines.is_empty() {
-        let how = via.map_or_else(|| "directly".to_owned(), |via| format!("via {via}"));
-        let reason = format!("{who} is expected in {in_domain} for {operation}, but not {how}");
-        return Some(Judgement { expected: false, reason });
-    }
-    let missing: Option<&str> =
-        lines.iter().map(|line| context_gap(line, fields)).collect::<Option<Vec<_>>>().and_then(
-            // Every line wants something of the context: name what the first one misses.
-            |gaps| gaps.into_iter().next(),
-        );
-    if let Some(name) = missing {
-        let reason = format!(
-            "{who} is expected in {in_domain} for {operation}, but the encryption context's `{name}` is not what is expected"
-        );
-        return Some(Judgement { expected: false, reason });
-    }
-    Some(Judgement { expected: true, reason: format!("{who} is expected in {in_domain} for {operation}") })
+}
+
+fn given(leave: &BreakGlass, call: &Call<'_>) -> String {
+    let why = leave.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let who = short_name(call.principal);
+    format!("break-glass: {who} may until {} under {}{why}", leave.until, leave.ticket)
 }
 
 fn stranger(who: &str, domain: &Domain, principal: &str, inventory: &Inventory) -> String {
@@ -90,15 +227,18 @@ fn stranger(who: &str, domain: &Domain, principal: &str, inventory: &Inventory) 
         .map(|other| other.name.as_str())
         .take(3)
         .collect();
-    if elsewhere.is_empty() {
-        format!("{who} is not among the principals of {}", domain.name)
-    } else {
-        format!("{who} is not among the principals of {}; it is of {}", domain.name, elsewhere.join(", "))
+    match elsewhere.split_last() {
+        None => format!("{who} is not in {}'s principals", domain.name),
+        Some((last, [])) => format!("{who} is not in {}'s principals; it is in {last}'s", domain.name),
+        Some((last, others)) => {
+            format!("{who} is not in {}'s principals; it is in those of {} and {last}", domain.name, others.join(", "))
+        }
     }
 }
 
 /// The names an operation may be listed under: ReEncrypt splits into its two halves.
-fn names_of(operation: &str, role: KeyRole) -> [&str; 2] {
+#[must_use]
+pub fn names_of(operation: &str, role: KeyRole) -> [&str; 2] {
     match (operation, role) {
         ("ReEncrypt", KeyRole::Source) => ["ReEncrypt", "ReEncryptFrom"],
         ("ReEncrypt", KeyRole::Destination) => ["ReEncrypt", "ReEncryptTo"],
@@ -108,10 +248,6 @@ fn names_of(operation: &str, role: KeyRole) -> [&str; 2] {
 
 fn fits(pattern: &NamePattern, names: [&str; 2]) -> bool {
     names.iter().any(|name| pattern.matches(name))
-}
-
-fn allows(line: &Expect, names: [&str; 2], cryptographic: bool) -> bool {
-    if line.operations.is_empty() { cryptographic } else { line.operations.iter().any(|pattern| fits(pattern, names)) }
 }
 
 /// The first context entry that a line wants and the call lacks. Names are compared without case,
@@ -124,10 +260,25 @@ fn context_gap<'l>(line: &'l Expect, fields: &Fields<'_>) -> Option<&'l str> {
 }
 
 /// `role/banking-payments-role (111122223333)` out of an ARN, else the principal as it is.
-fn short_name(principal: &str) -> String {
+#[must_use]
+pub fn short_name(principal: &str) -> String {
     match arn_parts(principal) {
         Some(parts) => format!("{} ({})", parts.resource, parts.account),
         None => principal.to_owned(),
+    }
+}
+
+impl fmt::Display for Gap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Principal => f.write_str("it is for other principals"),
+            Self::Operation => f.write_str("it is for other operations"),
+            Self::Via => f.write_str("it is for calls through other services"),
+            Self::Region => f.write_str("it is for other Regions"),
+            Self::Network => f.write_str("it is for other networks and endpoints"),
+            Self::Time => f.write_str("it is for other times"),
+            Self::Context(name) => write!(f, "it wants another value of `{name}` in the encryption context"),
+        }
     }
 }
 
@@ -161,8 +312,8 @@ mod tests {
         let record = decode(&raw, &Projection::fixed()).unwrap();
         let inventory = Inventory::parse("keys.yml", INVENTORY).unwrap();
         let used = uses_of(&record).remove(0);
-        let domain = inventory.domain_of(used.key.as_ref().unwrap(), None).unwrap();
-        judge(domain, &used, operation, &record.fields, &inventory)
+        let domain = inventory.domain_of(used.key.as_ref().unwrap(), None, &Default::default).unwrap();
+        judge(domain, &Call::of(&used, operation, &record.fields, record.time), &inventory)
     }
 
     fn reason(operation: &str, role: &str, rest: &str) -> (bool, String) {
@@ -183,14 +334,62 @@ mod tests {
             ("Decrypt", "detokenise", "}", "but not directly"),
             ("Decrypt", "detokenise", r#","invokedBy":"s3.amazonaws.com"}"#, "but not via s3.amazonaws.com"),
             ("Decrypt", "developer-ann", "}", "never: role/developer-ann (111122223333) fits"),
-            ("Decrypt", "crm", "}", "it is of pii"),
-            ("Decrypt", "batch", "}", "role/batch (111122223333) is not among the principals of token-vault"),
+            ("Decrypt", "crm", "}", "it is in pii's"),
+            ("Decrypt", "batch", "}", "role/batch (111122223333) is not in token-vault's principals"),
         ];
         for (operation, role, rest, expected) in cases {
             let (verdict, reason) = reason(operation, role, rest);
             assert!(!verdict && reason.contains(expected), "{operation} by {role}: {reason}");
         }
         assert!(reason("Decrypt", "detokenise", r#","invokedBy":"lambda.amazonaws.com"}"#).0);
+    }
+
+    /// Where, when and through what: each line is met whole or not at all.
+    #[test]
+    fn place_and_time_are_part_of_a_line() {
+        const OFFICE: &str = "domains:
+  - name: vault
+    keys: [k-1]
+    expect:
+      - {principals: ['*'], from: [10.20.0.0/16, '2001:db8::/32'], vpc_endpoints: [vpce-1], regions: [eu-*], days: mon-fri, hours: 07:00-19:00}
+break_glass:
+  - {ticket: INC-1, principals: ['arn:aws:iam::111122223333:role/oncall'], domains: [vault], start: 2026-01-05T22:00:00Z, until: 2026-01-05T23:00:00Z, reason: restore}
+";
+        let inventory = Inventory::parse("keys.yml", OFFICE).unwrap();
+        let judged = |role: &str, time: &str, rest: &str| {
+            let raw = format!(
+                r#"{{"eventTime":"2026-01-05T{time}:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:role/{role}"}},"resources":[{{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/k-1"}}]{rest}}}"#
+            );
+            let record = decode(&raw, &Projection::fixed()).unwrap();
+            let used = uses_of(&record).remove(0);
+            let call = Call::of(&used, "Decrypt", &record.fields, record.time);
+            judge(&inventory.domains[0], &call, &inventory).unwrap()
+        };
+        let inside = r#","awsRegion":"eu-west-1","sourceIPAddress":"10.20.3.4""#;
+        assert!(judged("pay", "10:00", inside).expected);
+        assert!(judged("pay", "10:00", r#","awsRegion":"eu-west-1","sourceIPAddress":"2001:db8::7""#).expected);
+        let endpoint = r#","awsRegion":"eu-west-1","sourceIPAddress":"192.168.0.1","vpcEndpointId":"vpce-1""#;
+        assert!(judged("pay", "10:00", endpoint).expected);
+        for (role, time, rest, expected) in [
+            (
+                "pay",
+                "10:00",
+                r#","awsRegion":"us-east-1","sourceIPAddress":"10.20.3.4""#,
+                "but in eu-* and not in us-east-1",
+            ),
+            ("pay", "10:00", r#","awsRegion":"eu-west-1","sourceIPAddress":"198.51.100.9""#, "not from 198.51.100.9"),
+            ("pay", "10:00", r#","awsRegion":"eu-west-1","sourceIPAddress":"lambda.amazonaws.com""#, "not from lambda"),
+            ("pay", "19:00", inside, "only mon-fri 07:00-19:00 UTC, and not at 2026-01-05T19:00:00Z"),
+            ("oncall", "21:59", inside, "and not at 2026-01-05T21:59:00Z"),
+            ("oncall", "23:00", inside, "; its break-glass access INC-1 ended 2026-01-05T23:00:00Z"),
+        ] {
+            let judgement = judged(role, time, rest);
+            assert!(!judgement.expected && judgement.reason.contains(expected), "{}", judgement.reason);
+        }
+        let leave = judged("oncall", "22:30", inside);
+        assert_eq!((leave.expected, leave.ticket.as_deref()), (true, Some("INC-1")));
+        assert!(leave.reason.contains("under INC-1 (restore)"), "{}", leave.reason);
+        assert_eq!(judged("oncall", "10:00", inside).ticket, None, "what is expected anyway needs no leave");
     }
 
     #[test]

@@ -4,16 +4,18 @@
 //!
 //! Invariant: pure. A key that no domain covers is never judged: no expectation, no verdict.
 
+pub mod exception;
 pub mod expect;
 pub mod inventory;
 pub mod pattern;
+pub mod schedule;
 pub mod snapshot;
 pub mod supply;
 
 use crate::event::derive::Use;
 use crate::event::field::{FieldValue, Fields, core, derived};
 use crate::event::record::Record;
-use inventory::Inventory;
+use inventory::{Inventory, Known};
 
 /// Fills in the `kms.*` fields that the inventory knows, after [`crate::event::derive::derive`].
 pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
@@ -23,8 +25,10 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
     }
     trust(&mut record.fields, inventory);
     let Some(key) = &used.key else { return };
-    let Some(domain) = inventory.domain_of(key, used.principal.account.as_deref()) else { return };
-    let judgement = expect::judge(domain, used, record.name(), &record.fields, inventory);
+    let account = used.principal.account.as_deref();
+    let Some(domain) = inventory.domain_of(key, account, &Known::default) else { return };
+    let call = expect::Call::of(used, record.name(), &record.fields, record.time);
+    let judgement = expect::judge(domain, &call, inventory);
     let alias = inventory.alias_of(key).map(str::to_owned).or_else(|| key.alias.clone());
     let fields = &mut record.fields;
     fields.set_text(derived::DOMAIN, domain.name.clone());
@@ -46,6 +50,7 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
     if let Some(judgement) = judgement {
         fields.set(derived::EXPECTED, FieldValue::Bool(judgement.expected));
         fields.set_text(derived::EXPECTED_REASON, judgement.reason);
+        set_some(fields, derived::BREAK_GLASS, judgement.ticket.as_deref());
     }
 }
 
