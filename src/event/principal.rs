@@ -79,8 +79,10 @@ pub fn principal_of(fields: &Fields<'_>) -> Principal {
     Principal { canonical, kind: kind.to_owned(), session, account: account.map(str::to_owned), via }
 }
 
-/// The role's ARN out of a session's; it lacks the IAM path, which only the issuer has.
-fn role_of_session(arn: &str) -> String {
+/// The role's ARN out of a session's, and any other ARN as it is; it lacks the IAM path, which only
+/// the issuer has.
+#[must_use]
+pub fn role_of_session(arn: &str) -> String {
     let role = arn_parts(arn).and_then(|parts| {
         let name = parts.resource.strip_prefix("assumed-role/")?.split('/').next()?;
         let partition = arn.split(':').nth(1)?;

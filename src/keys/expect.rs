@@ -31,6 +31,7 @@ pub struct Judgement {
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     principal: &'a str,
+    account: Option<&'a str>,
     operation: &'a str,
     /// The names an operation may be listed under.
     names: [&'a str; 2],
@@ -84,6 +85,7 @@ impl<'a> Call<'a> {
         let role = used.key.as_ref().map(|key| key.role).unwrap_or_default();
         Self {
             principal: &used.principal.canonical,
+            account: used.principal.account.as_deref(),
             operation,
             names: names_of(operation, role),
             is_cryptographic: class_of(operation) == Class::Cryptographic,
@@ -94,6 +96,42 @@ impl<'a> Call<'a> {
             region: fields.text(core::AWS_REGION),
             time,
         }
+    }
+
+    /// Who.
+    #[must_use]
+    pub fn principal(&self) -> &'a str {
+        self.principal
+    }
+
+    /// The caller's account.
+    #[must_use]
+    pub fn account(&self) -> Option<&'a str> {
+        self.account
+    }
+
+    /// What was called.
+    #[must_use]
+    pub fn operation(&self) -> &'a str {
+        self.operation
+    }
+
+    /// The names that the operation goes by in grants and expectations.
+    #[must_use]
+    pub fn names(&self) -> [&'a str; 2] {
+        self.names
+    }
+
+    /// The record's fields.
+    #[must_use]
+    pub fn fields(&self) -> &'a Fields<'a> {
+        self.fields
+    }
+
+    /// When.
+    #[must_use]
+    pub fn time(&self) -> EventTime {
+        self.time
     }
 
     /// Whether the use comes from one of the networks, or through one of the endpoints. Of a call

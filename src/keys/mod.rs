@@ -8,6 +8,7 @@ pub mod exception;
 pub mod expect;
 pub mod inventory;
 pub mod pattern;
+pub mod picture;
 pub mod schedule;
 pub mod snapshot;
 pub mod supply;
