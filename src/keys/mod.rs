@@ -20,6 +20,7 @@ use crate::event::record::Record;
 use inventory::Inventory;
 use picture::Picture;
 use picture::change::place_of;
+use picture::words::change_in_words;
 
 /// Fills in the `kms.*` fields that inventory and picture know, after
 /// [`crate::event::derive::derive`].
@@ -38,7 +39,9 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory, pictur
     let domain = inventory.domain_of(key, account, &|| picture.known(key, &place, time));
     let judgement = domain.and_then(|domain| expect::judge(domain, &call, inventory));
     let alias = alias_of(key, arn.as_deref(), inventory, picture, time);
+    let change = change_in_words(record, picture);
     let fields = &mut record.fields;
+    set_some(fields, derived::CHANGE, change.as_deref());
     if let Some(alias) = alias {
         fields.set_text(derived::KEY, alias.clone());
         fields.set_text(derived::ALIAS, alias);

@@ -35,13 +35,24 @@ suppressions:
 ";
 
 fn rules() -> Arc<RuleSet> {
-    let compiled = RuleSet::compile(&[RuleText { path: "f/r.yml".into(), text: RULE.into() }]);
+    rules_of(RULE)
+}
+
+fn rules_of(text: &str) -> Arc<RuleSet> {
+    let compiled = RuleSet::compile(&[RuleText { path: "f/r.yml".into(), text: text.into() }]);
     Arc::new(compiled.rules.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics)))
 }
 
 fn inventory() -> Arc<Inventory> {
     Arc::new(Inventory::parse("keys.yml", KEYS).unwrap())
 }
+
+const CHANGED: &str = "title: changed
+id: 11111111-2222-4333-8444-000000000002
+logsource: {product: aws}
+detection: {a: {eventSource: kms.amazonaws.com, 'kms.change|exists': true}, condition: a}
+kmswatch: {group-by: [eventID], summary: '{eventName}'}
+";
 
 /// A call at a minute past ten by a role on a key.
 fn record(minute: u32, name: &str, role: &str, key: &str, rest: &str) -> String {
@@ -138,23 +149,51 @@ fn a_replay_sees_the_same_in_any_order() {
     let backwards: Vec<_> = forwards.iter().rev().cloned().collect();
     forwards.rotate_left(7);
     for order in [forwards, backwards] {
-        let mut picture = whole_picture();
-        let pieces: Vec<String> = order.chunks(4).map(|lines| lines.join("\n")).collect();
-        for piece in &pieces {
-            let mut survey = Survey::default();
-            survey.look(piece.as_bytes());
-            survey.tell(&mut picture);
-        }
-        let rules = rules();
-        let analyzer = Analyzer { rules: rules.clone(), inventory: inventory() };
-        let reader = Reader::new(analyzer, picture, Window::default());
-        let mut results = Vec::new();
-        for piece in &pieces {
-            let mut result = FileResult::default();
-            reader.read(piece.as_bytes(), &mut result);
-            results.push(result);
-        }
-        assert_eq!(results.iter().map(|result| result.accounting.suppressed).sum::<u64>(), 1);
-        assert_eq!(told(&incidents(&rules, results, Redaction::default())), truth());
+        let (alerts, suppressed) = replayed(&rules(), &order);
+        assert_eq!((told(&alerts), suppressed), (truth(), 1));
     }
+}
+
+#[test]
+fn alerts_say_what_changed() {
+    let (alerts, _) = replayed(&rules_of(CHANGED), &stream());
+    let changed: Vec<_> = alerts.iter().map(|alert| (alert.summary.as_str(), alert.changes.join("|"))).collect();
+    let key = |id: &str| format!("arn:aws:kms:eu-west-1:111122223333:key/{id}");
+    let grant = "Decrypt to role/eve (111122223333), without constraints";
+    assert_eq!(
+        changed,
+        [
+            ("CreateAlias", format!("alias/vault stands for {}", key("k-1"))),
+            ("CreateGrant", format!("grants {grant}")),
+            (
+                "RevokeGrant",
+                "ends grant g-1 to role/eve (111122223333), made by role/admin (111122223333) at 2026-01-05T10:05:00Z, for Decrypt"
+                    .to_owned()
+            ),
+            ("UpdateAlias", format!("alias/vault goes from {} to {}", key("k-1"), key("k-2"))),
+            ("TagResource", "tag data is pii".to_owned()),
+        ]
+    );
+    let text = kmswatch::alert::text::render(&alerts[3]);
+    assert!(text.contains("changed   alias/vault goes from"), "{text}");
+}
+
+fn replayed(rules: &Arc<RuleSet>, order: &[String]) -> (Vec<Alert>, u64) {
+    let mut picture = whole_picture();
+    let pieces: Vec<String> = order.chunks(4).map(|lines| lines.join("\n")).collect();
+    for piece in &pieces {
+        let mut survey = Survey::default();
+        survey.look(piece.as_bytes());
+        survey.tell(&mut picture);
+    }
+    let analyzer = Analyzer { rules: rules.clone(), inventory: inventory() };
+    let reader = Reader::new(analyzer, picture, Window::default());
+    let mut results = Vec::new();
+    for piece in &pieces {
+        let mut result = FileResult::default();
+        reader.read(piece.as_bytes(), &mut result);
+        results.push(result);
+    }
+    let suppressed = results.iter().map(|result| result.accounting.suppressed).sum();
+    (incidents(rules, results, Redaction::default()), suppressed)
 }

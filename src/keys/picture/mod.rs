@@ -17,6 +17,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 pub mod version;
+pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -237,6 +238,12 @@ impl Picture {
     #[must_use]
     pub fn key_of_alias(&self, place: &str, alias: &str, time: EventTime) -> Option<&str> {
         self.aliases.get(&(place.to_owned(), alias.to_owned()))?.at(time)?.as_deref()
+    }
+
+    /// The key that an alias stood for before a record moved it.
+    #[must_use]
+    pub fn alias_before(&self, place: &str, alias: &str, stamp: &Stamp) -> Option<&str> {
+        self.aliases.get(&(place.to_owned(), alias.to_owned()))?.before(stamp)?.1.as_deref()
     }
 
     /// The aliases of a key at an instant.
