@@ -9,6 +9,7 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod seed;
+pub mod simulate;
 pub mod test;
 
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Command {
     Test(test::Args),
     /// List rules, and what they cover
     Rules(list::Args),
+    /// Live through simulated worlds of crashes and faults
+    Simulate(simulate::Args),
 }
 
 /// Runs the command line and says how it ended.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

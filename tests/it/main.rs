@@ -8,4 +8,5 @@ mod noise;
 mod picture;
 mod replay;
 mod rules;
+mod sim;
 mod store;
