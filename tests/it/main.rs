@@ -6,6 +6,7 @@ mod banking;
 mod benign;
 mod layering;
 mod noise;
+mod picture;
 mod replay;
 mod rules;
 mod store;
