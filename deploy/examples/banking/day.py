@@ -58,6 +58,7 @@ RULES = {
     "destruction denied": ("1544558d-3741-5c10-976d-847dbaf47572", "Attempt to disable or delete a KMS key was denied", "medium"),
     "policy": ("ecf8b1c0-6d2f-5c8b-a3a4-80614e43d4f7", "KMS key policy allows another account", "high"),
     "policy public": ("3a3e598c-1122-5f8c-9eb8-15b4f5edbe14", "KMS key policy opened to everybody", "critical"),
+    "root": ("0f6f172e-8206-55df-880c-7af3602735aa", "Root user uses or changes KMS keys", "high"),
     "grant": ("d043db77-e116-54eb-9723-7f283faf95ca", "KMS grant to another account", "high"),
     "alias": ("ce17b279-889c-5f2a-b518-d7eac2411c53", "Alias of a KMS key moved or deleted", "medium"),
     "rotation off": ("e0389dfe-9cba-5768-bf9a-c1ddd007e859", "Automatic rotation of a KMS key switched off", "medium"),
@@ -141,6 +142,8 @@ def canonical(who):
             return who["sessionContext"]["sessionIssuer"]["arn"]
         case "AWSService":
             return f"service:{who['invokedBy']}"
+        case "Root":
+            return who["arn"]
         case "AWSAccount":
             return f"account:{who['accountId']}/{who['principalId'].split(':')[0]}"
         case _:
@@ -332,42 +335,45 @@ def for_the_record():
 def planted():
     """What each is, its records, and the rules that must fire on them.
 
-    A rule alone fires on all records; with numbers, on those of them; with a level, at that.
+    A rule alone fires on all records; with numbers, on those of them; with a level, at that. The last is part of what the
+    alert must give as its reason.
     """
     developer = person(f"{SSO}_DeveloperAccess_0a1b2c3d4e5f6072", "developer@bank.example", at("14:00"))
     sandbox = role("developer-sandbox-role", "debug", at("16:00"))
     pipeline = role(DEPLOY, "release-118", at("18:00"))
     admin = person(ADMIN, "keyadmin@bank.example", at("12:00"))
-    yield "Encrypt by the detokenisation function", [use(at("03:10:20"), "Encrypt", detokenise(at("03:10")), "vault", PURPOSE, **inside(77))], ["unexpected"]
-    yield "Decrypt by the tokenisation function", [use(at("04:20:31"), "Decrypt", tokenise(at("04:20")), "vault", PURPOSE, **inside(78))], ["unexpected"]
-    yield "data keys by the tokenisation function", [use(at("09:05:02"), "GenerateDataKey", tokenise(at("09:05")), "vault", PURPOSE, **inside(79))], ["unexpected"]
-    yield "Encrypt without a purpose", [use(at("06:30:44"), "Encrypt", tokenise(at("06:30")), "vault", **inside(80))], ["unexpected"]
-    yield "Decrypt for another purpose", [use(at("10:02:15"), "Decrypt", detokenise(at("10:02")), "vault", {"purpose": "marketing"}, **inside(81))], ["unexpected"]
+    yield "Encrypt by the detokenisation function", [use(at("03:10:20"), "Encrypt", detokenise(at("03:10")), "vault", PURPOSE, **inside(77))], ["unexpected"], "but not for Encrypt"
+    yield "Decrypt by the tokenisation function", [use(at("04:20:31"), "Decrypt", tokenise(at("04:20")), "vault", PURPOSE, **inside(78))], ["unexpected"], "but not for Decrypt"
+    yield "data keys by the tokenisation function", [use(at("09:05:02"), "GenerateDataKey", tokenise(at("09:05")), "vault", PURPOSE, **inside(79))], ["unexpected"], "but not for GenerateDataKey"
+    yield "Encrypt without a purpose", [use(at("06:30:44"), "Encrypt", tokenise(at("06:30")), "vault", **inside(80))], ["unexpected"], "context's `purpose` is not what is expected"
+    yield "Decrypt for another purpose", [use(at("10:02:15"), "Decrypt", detokenise(at("10:02")), "vault", {"purpose": "marketing"}, **inside(81))], ["unexpected"], "context's `purpose` is not what is expected"
     # The function's credentials, but not its network and not its scope.
     stolen = role(DETOKENISE, "banking-detokenise", at("11:40"))
-    yield "Decrypt from outside the network", [use(at("11:40:58"), "Decrypt", stolen, "vault", PURPOSE, sourceIPAddress="198.51.100.77", userAgent="Boto3/1.40.1")], ["unexpected"]
+    yield "Decrypt from outside the network", [use(at("11:40:58"), "Decrypt", stolen, "vault", PURPOSE, sourceIPAddress="198.51.100.77", userAgent="Boto3/1.40.1")], ["unexpected"], "but not from 198.51.100.77"
     gateway = role("banking-api-gateway-role", "BackplaneAssumeRoleSession", at("12:15"), invokedBy="apigateway.amazonaws.com")
-    yield "Decrypt in API Gateway", [use(at("12:15:07"), "Decrypt", gateway, "vault", PURPOSE)], ["never"]
-    yield "Decrypt by a TPP client", [use(at("12:48:33"), "Decrypt", role("banking-tpp-client-role", "aisp-1", at("12:48")), "vault", PURPOSE)], ["never"]
+    yield "Decrypt in API Gateway", [use(at("12:15:07"), "Decrypt", gateway, "vault", PURPOSE)], ["never"], "fits `arn:aws:iam::*:role/*api-gateway*`"
+    yield "Decrypt by a TPP client", [use(at("12:48:33"), "Decrypt", role("banking-tpp-client-role", "aisp-1", at("12:48")), "vault", PURPOSE)], ["never"], "fits `arn:aws:iam::*:role/*tpp-*`"
     portal = function("banking-customer-portal-role", "banking-customer-portal", at("13:22"))
-    yield "Decrypt in a customer-facing function", [use(at("13:22:19"), "Decrypt", portal, "vault", PURPOSE, **inside(82))], ["never"]
-    yield "Decrypt in a developer environment", [use(at("14:31:40"), "Decrypt", developer, "vault", PURPOSE)], ["never"]
-    yield "a developer environment is refused", [refused(at("16:11:02"), "Decrypt", sandbox, "vault")], ["denied"]
-    yield "payments role on the PII key", [use(at("07:45:12"), "GenerateDataKey", tokenise(at("07:45")), "pii", PURPOSE, **inside(83))], ["unexpected"]
-    yield "fraud role on the vault", [use(at("08:12:55"), "Decrypt", role(ENGINE, "scoring-1", at("08:12")), "vault", PURPOSE, **inside(84))], ["unexpected"]
-    yield "fraud role past Secrets Manager", [use(at("09:50:28"), "Decrypt", role(ENGINE, "scoring-1", at("09:50")), "fraud", secret("banking/fraud/watchlist"))], ["unexpected"]
-    yield "a secret of another domain under the fraud key", [use(at("11:05:36"), "Decrypt", role(ENGINE, "scoring-2", at("11:05"), invokedBy=MANAGER), "fraud", secret("banking/cards/issuer"))], ["unexpected"]
-    yield "secrets rotated by day", [use(at("17:32:10"), "GenerateDataKey", role(ROTATION, "banking-fraud-rotation", at("17:32"), invokedBy=MANAGER), "fraud", secret("banking/fraud/watchlist"))], ["unexpected"]
-    yield "customer records in another bucket", [use(at("15:20:03"), "GenerateDataKey", role(RECORDS, "records-2", at("15:20"), invokedBy=S3), "pii", bucket("banking-analytics-scratch"))], ["unexpected"]
+    yield "Decrypt in a customer-facing function", [use(at("13:22:19"), "Decrypt", portal, "vault", PURPOSE, **inside(82))], ["never"], "fits `arn:aws:iam::*:role/*customer-portal*`"
+    yield "Decrypt in a developer environment", [use(at("14:31:40"), "Decrypt", developer, "vault", PURPOSE)], ["never"], "AWSReservedSSO_Developer*`"
+    yield "a developer environment is refused", [refused(at("16:11:02"), "Decrypt", sandbox, "vault")], ["denied"], "fits `arn:aws:iam::*:role/developer-*`"
+    yield "payments role on the PII key", [use(at("07:45:12"), "GenerateDataKey", tokenise(at("07:45")), "pii", PURPOSE, **inside(83))], ["unexpected"], "it is in token-vault's"
+    yield "fraud role on the vault", [use(at("08:12:55"), "Decrypt", role(ENGINE, "scoring-1", at("08:12")), "vault", PURPOSE, **inside(84))], ["unexpected"], "it is in fraud-engine's"
+    yield "fraud role past Secrets Manager", [use(at("09:50:28"), "Decrypt", role(ENGINE, "scoring-1", at("09:50")), "fraud", secret("banking/fraud/watchlist"))], ["unexpected"], "but not directly"
+    yield "a secret of another domain under the fraud key", [use(at("11:05:36"), "Decrypt", role(ENGINE, "scoring-2", at("11:05"), invokedBy=MANAGER), "fraud", secret("banking/cards/issuer"))], ["unexpected"], "context's `SecretARN` is not what is expected"
+    yield "secrets rotated by day", [use(at("17:32:10"), "GenerateDataKey", role(ROTATION, "banking-fraud-rotation", at("17:32"), invokedBy=MANAGER), "fraud", secret("banking/fraud/watchlist"))], ["unexpected"], "only 02:00-04:00 America/New_York"
+    yield "customer records in another bucket", [use(at("15:20:03"), "GenerateDataKey", role(RECORDS, "records-2", at("15:20"), invokedBy=S3), "pii", bucket("banking-analytics-scratch"))], ["unexpected"], "context's `aws:s3:arn` is not what is expected"
     person_reads = person(f"{SSO}_PlatformAdministrator_0a1b2c3d4e5f6073", "platform@bank.example", at("15:40"))
-    yield "logs decrypted by a person", [use(at("15:41:26"), "Decrypt", {**person_reads, "invokedBy": S3}, "logs", bucket("banking-audit-logs/03.json.gz"), sessionCredentialFromConsole="true")], ["unexpected", "console"]
-    yield "logs exported by day", [use(at("16:40:48"), "Decrypt", role(EXPORT, "nightly", at("16:40"), invokedBy=S3), "logs", bucket("banking-audit-logs/04.json.gz"))], ["unexpected"]
+    yield "logs decrypted by a person", [use(at("15:41:26"), "Decrypt", {**person_reads, "invokedBy": S3}, "logs", bucket("banking-audit-logs/03.json.gz"), sessionCredentialFromConsole="true")], ["unexpected", "console"], "is not in log-export's principals"
+    yield "logs exported by day", [use(at("16:40:48"), "Decrypt", role(EXPORT, "nightly", at("16:40"), invokedBy=S3), "logs", bucket("banking-audit-logs/04.json.gz"))], ["unexpected"], "only 01:00-03:00 America/New_York"
     outsider = {"type": "AWSAccount", "principalId": "AROA" + letters("collector", 17) + ":job", "accountId": STRANGER}
-    yield "an account outside the organisation", [use(at("16:55:09"), "Decrypt", outsider, "fraud", secret("banking/fraud/watchlist"), sharedEventID=new_id())], ["unexpected", "foreign use"]
+    yield "an account outside the organisation", [use(at("16:55:09"), "Decrypt", outsider, "fraud", secret("banking/fraud/watchlist"), sharedEventID=new_id())], ["unexpected", "foreign use"], "is not in fraud-engine's principals"
     yield "the decoy looked at", [record(at("14:44:51"), "DescribeKey", developer, **on("decoy"), requestParameters={"keyId": ALIASES["decoy"]})], ["decoy"]
     glass = person(GLASS, "oncall@bank.example", at("18:40"))
-    yield "break-glass access used", [use(at("18:42:17"), "Decrypt", glass, "vault", PURPOSE, **inside(85))], ["break-glass"]
-    yield "break-glass access used after its end", [use(at("20:47:30"), "Decrypt", glass, "vault", PURPOSE, **inside(86))], ["unexpected"]
+    yield "break-glass access used", [use(at("18:42:17"), "Decrypt", glass, "vault", PURPOSE, **inside(85))], ["break-glass"], "under INC-2071"
+    yield "break-glass access used after its end", [use(at("20:47:30"), "Decrypt", glass, "vault", PURPOSE, **inside(86))], ["unexpected"], "INC-2071 ended 2026-03-10T20:00:00Z"
+    root = {"type": "Root", "principalId": BANK, "arn": f"arn:aws:iam::{BANK}:root", "accountId": BANK}
+    yield "the root user opens the vault", [use(at("19:25:54"), "Decrypt", root, "vault", PURPOSE)], ["unexpected", "root"], "is not in token-vault's principals"
     yield "DisableKey, and what it stops", [
         change(at("13:01:10"), "DisableKey", pipeline, "fraud"),
         use(at("13:04:00"), "Decrypt", role(ENGINE, "scoring-0", at("13:04"), invokedBy=MANAGER), "fraud", secret("banking/fraud/watchlist"),
@@ -401,8 +407,8 @@ def planted():
     yield "the event rule of the detector disabled", [record(at("23:15:29"), "DisableRule", pipeline, source="events", readOnly=False, requestParameters={"name": "kmswatch-kms"})], ["event rule"]
 
 
-def expected(records, fires):
-    """What an alert must say."""
+def expected(records, fires, reason=None):
+    """What the alerts must say."""
     for fire in fires:
         rule, numbers, level = (fire, None, None) if isinstance(fire, str) else (*fire, None)[:3]
         of = records if numbers is None else [records[number] for number in numbers]
@@ -413,6 +419,7 @@ def expected(records, fires):
             "rule": id_, "title": title, "level": level or usual, "principals": sorted({canonical(record["userIdentity"]) for record in of}),
             "keys": sorted(keys), "first": min(record["eventTime"] for record in of), "last": max(record["eventTime"] for record in of),
             "event_ids": sorted(record["eventID"] for record in of),
+            **({"reason": reason} if reason else {}),
         }
 
 
@@ -425,23 +432,22 @@ def write(path, data):
 
 
 def deliver(records):
-    """Files as CloudTrail delivers them: one an hour here, a few minutes late, unordered, some records in two of them."""
+    """Files as CloudTrail delivers them: each a few minutes late, unordered, some records again in the next. One for each half hour."""
     folder = OUT / "day" / "AWSLogs" / ORGANISATION / BANK / "CloudTrail" / REGION / "2026" / "03" / "10"
     files = {}
     for one in records:
         second = at(one["eventTime"][11:19])
-        files.setdefault(min(second + rng.randrange(60, 600), 86399) // 3600, []).append(one)
-    twice = 0
-    for hour in sorted(files):
-        again = rng.sample(files[hour], k=min(4, len(files[hour])))
-        files[hour + 1 if hour + 1 in files else hour].extend(again)
-        twice += len(again)
-    for hour, part in sorted(files.items()):
+        files.setdefault(min(second + rng.randrange(60, 600), 86399) // 1800, []).append(one)
+    copies = {}
+    for number, part in sorted(files.items()):
+        recent = [one for one in part if at(one["eventTime"][11:19]) % 1800 >= 900]
+        copies[number] = rng.sample(recent, k=min(2, len(recent)))
+    for number, part in sorted(files.items()):
+        part = part + copies.get(number - 1, [])
         rng.shuffle(part)
-        name = f"{BANK}_CloudTrail_{REGION}_20260310T{hour:02d}55Z_{letters(hour, 16)}.json.gz"
-        text = json.dumps({"Records": part}, separators=(",", ":"))
-        write(folder / name, gzip.compress(text.encode(), mtime=0))
-    return twice
+        name = f"{BANK}_CloudTrail_{REGION}_20260310T{number // 2:02d}{number % 2 * 30 + 25:02d}Z_{letters(number, 16)}.json.gz"
+        write(folder / name, gzip.compress(json.dumps({"Records": part}, separators=(",", ":")).encode(), mtime=0))
+    return sum(len(copies[number]) for number in copies if number + 1 in files)
 
 
 def main():
@@ -449,9 +455,9 @@ def main():
     for name, what, rule in for_the_record():
         records += what
         truth["for_the_record"].append({"what": name, "alerts": list(expected(what, [rule]))})
-    for name, what, fires in planted():
+    for name, what, *said in planted():
         records += what
-        alerts = list(expected(what, fires))
+        alerts = list(expected(what, *said))
         truth["planted"].append({"what": name, "first": min(one["eventTime"] for one in what), "alerts": alerts})
     truth["planted"].sort(key=lambda one: one["first"])
     records.sort(key=lambda one: (one["eventTime"], one["eventID"]))
