@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with `Args` and `run`. The only code that builds
 //! adapters.
 
+mod captures;
 pub mod check;
 pub mod list;
 mod reload;

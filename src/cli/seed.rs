@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::replay::{files, read_all, tell};
+use super::captures::{files, read_all};
+use super::replay::tell;
 use super::{Exit, run, say};
 use crate::pipeline::plan::analyze::Analyzer;
 use crate::pipeline::plan::{Accounting, Plan};
@@ -39,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     plan.restore(&store.restore()?)?;
     let files = files(&args.paths)?;
     let reader = Reader::new(Analyzer { rules: rules.clone(), inventory }, Window::default());
-    let results = read_all(&files, &reader, None);
+    let results = read_all(&files, &reader, None, None);
     let mut accounting = Accounting::default();
     for (file, result) in files.iter().zip(&results) {
         accounting += result.accounting;
