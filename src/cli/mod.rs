@@ -3,6 +3,7 @@
 
 pub mod captures;
 pub mod check;
+pub mod evidence;
 pub mod list;
 mod reload;
 pub mod replay;
@@ -54,6 +55,8 @@ enum Command {
     Run(run::Args),
     /// Find incidents in captured CloudTrail files
     Replay(replay::Args),
+    /// Answer an auditor: who used a key, who changed it, what was denied
+    Evidence(evidence::Args),
     /// Teach the service what is usual, from captured files
     Seed(seed::Args),
     /// Look for mistakes in rules
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Evidence(args) => evidence::run(&args),
         Command::Seed(args) => seed::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),

@@ -4,6 +4,7 @@
 
 mod banking;
 mod benign;
+mod evidence;
 mod layering;
 mod noise;
 mod picture;
