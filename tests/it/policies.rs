@@ -69,7 +69,7 @@ fn the_sentence_agrees_with_the_facts() {
         assert!(!diff.locks_owner_out || facts.owner_locked_out, "{place}");
         assert!(diff.external_gained.is_subset(&facts.external_accounts), "{place}");
         assert!(diff.external_lost.is_disjoint(&facts.external_accounts), "{place}");
-        assert!(!diff.opened.is_empty() == diff.sentence().starts_with("opens the key to everybody"), "{place}");
+        assert_ne!(diff.opened.is_empty(), diff.sentence().starts_with("opens the key to everybody"), "{place}");
     }
 }
 

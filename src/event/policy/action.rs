@@ -7,6 +7,7 @@
 //! Source: API model 2014-11-01 (aws-facts 2.4 and 3) and the service authorization reference.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use super::text::list;
 use crate::event::glob::glob;
@@ -150,6 +151,14 @@ pub struct ActionSet {
     others: BTreeSet<String>,
 }
 
+/// Names as patterns are matched: with their service, in lower case.
+static LOWER: LazyLock<Vec<String>> = LazyLock::new(|| ACTIONS.iter().map(|action| lower(action.name)).collect());
+static LOWER_ON_NO_KEY: LazyLock<Vec<String>> = LazyLock::new(|| ON_NO_KEY.iter().map(|name| lower(name)).collect());
+
+fn lower(name: &str) -> String {
+    format!("kms:{}", name.to_ascii_lowercase())
+}
+
 const ALL_KNOWN: u64 = (1 << ACTIONS.len()) - 1;
 
 impl ActionSet {
@@ -165,16 +174,18 @@ impl ActionSet {
         let mut set = Self::default();
         for pattern in patterns {
             let pattern = pattern.as_ref().to_ascii_lowercase();
+            if !pattern.starts_with(['k', '*', '?']) {
+                continue;
+            }
             let mut fitted = false;
-            for (at, action) in ACTIONS.iter().enumerate() {
-                if action_fits(&pattern, &format!("kms:{}", action.name)) {
+            for (at, name) in LOWER.iter().enumerate() {
+                if glob(&pattern, name) {
                     set.known |= 1 << at;
                     fitted = true;
                 }
             }
             set.open_ended |= matches!(pattern.as_str(), "*" | "kms:*");
-            let elsewhere = ON_NO_KEY.iter().any(|name| action_fits(&pattern, &format!("kms:{name}")));
-            if !fitted && !elsewhere && pattern.starts_with("kms:") {
+            if !fitted && pattern.starts_with("kms:") && !LOWER_ON_NO_KEY.iter().any(|name| glob(&pattern, name)) {
                 set.others.insert(pattern);
             }
         }
@@ -196,6 +207,12 @@ impl ActionSet {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         ACTIONS.iter().position(|action| action.name == name).is_some_and(|at| self.known & (1 << at) != 0)
+    }
+
+    /// Where the gravest of it stands in [`ACTIONS`]: less is graver.
+    #[must_use]
+    pub fn gravity(&self) -> u32 {
+        self.known.trailing_zeros()
     }
 
     /// Nothing is in it.
@@ -254,6 +271,10 @@ impl ActionSet {
         }
         if self.known == across_all() {
             return "every operation that crosses accounts".to_owned();
+        }
+        let missing = names(ALL_KNOWN & !self.known);
+        if missing.len() <= 4 {
+            return format!("every operation but {}", list(&missing, 4));
         }
         let mut left = self.known;
         let mut parts = Vec::new();
@@ -382,6 +403,10 @@ mod tests {
         assert_eq!(
             words(&administrators),
             "administration (not ReplicateKey and 2 more), CreateGrant, RevokeGrant and reading"
+        );
+        assert_eq!(
+            ActionSet::all_but(&["kms:PutKeyPolicy", "kms:ReEncrypt*"]).in_words(5),
+            "every operation but PutKeyPolicy and ReEncrypt*"
         );
         assert_eq!(ActionSet::all_but(&["kms:*"]), ActionSet::default());
         assert!(ActionSet::all_but(&["kms:PutKeyPolicy"]).has("Decrypt"));

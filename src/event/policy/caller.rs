@@ -68,15 +68,16 @@ impl Caller {
         Self { account, ..plain(kind) }
     }
 
-    /// The caller of a record.
+    /// The caller of a record, and its `userIdentity.arn`: of a session only that has the name.
     #[must_use]
-    pub fn of_record(principal: &Principal) -> Self {
+    pub fn of_record(principal: &Principal, arn: Option<&str>) -> Self {
         let account = principal.account.clone();
         match principal.kind.as_str() {
             "AssumedRole" if principal.canonical.starts_with("arn:") => {
-                let kind = if principal.session.is_some() { CallerKind::Session } else { CallerKind::Role };
+                let session = arn.map(Self::of_name).and_then(|caller| caller.session);
+                let kind = if session.is_some() { CallerKind::Session } else { CallerKind::Role };
                 let named = Self::of_name(&principal.canonical);
-                Self { kind, session: principal.session.clone(), account: named.account.or(account), ..named }
+                Self { kind, session, account: named.account.or(account), name: named.name }
             }
             "AWSService" | "ServiceEvent" => {
                 let name = principal.canonical.strip_prefix("service:").map(str::to_owned);

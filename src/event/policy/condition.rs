@@ -231,7 +231,7 @@ impl Condition {
             let own = ["${aws:ResourceAccount}", "${aws:ResourceOrgID}", "${aws:ResourceOrgPaths}"];
             return own.iter().any(|own| own.eq_ignore_ascii_case(value)).then_some(value);
         }
-        let plain = |text: &str| !text.is_empty() && !(patterned && text.contains(['*', '?']));
+        let plain = |text: &str| !(text.is_empty() || (patterned && text.contains(['*', '?'])));
         let holds = match self.key.bounds() {
             Bounds::Nobody | Bounds::ServiceItself => false,
             Bounds::Account | Bounds::Organisation | Bounds::Network => plain(value),
@@ -253,7 +253,7 @@ impl Condition {
     fn account_in(&self, value: &str) -> Option<String> {
         let account = match self.key.bounds() {
             Bounds::Account => value,
-            Bounds::Arn => value.splitn(6, ':').nth(4)?,
+            Bounds::Arn => value.split(':').nth(4)?,
             _ => return None,
         };
         super::principal::is_account(account).then(|| account.to_owned())
@@ -267,10 +267,9 @@ impl Condition {
             if told == Values::KeptBack && self.key.is_encryption_context() {
                 return "a set value".to_owned();
             }
-            let values: Vec<String> = self.values.iter().map(|value| bounded(value)).collect();
-            match values.as_slice() {
+            match self.values.as_slice() {
                 [] => "nothing".to_owned(),
-                [one] => one.clone(),
+                [one] => bounded(one),
                 many => format!("one of {}", list(many, 4)),
             }
         };

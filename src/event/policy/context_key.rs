@@ -162,8 +162,8 @@ impl ContextKey {
     #[must_use]
     pub fn is_known(&self) -> bool {
         let named =
-            |prefix: &&str| self.lower.len() > prefix.len() && self.lower.starts_with(&prefix.to_ascii_lowercase());
-        self.row().is_some() || PREFIXES.iter().any(|prefix| named(&prefix))
+            |prefix: &str| self.lower.len() > prefix.len() && self.lower.starts_with(&prefix.to_ascii_lowercase());
+        self.row().is_some() || PREFIXES.iter().any(|prefix| named(prefix))
     }
 
     /// What it says of who calls.

@@ -21,6 +21,7 @@ pub mod evaluate;
 mod json;
 pub mod operator;
 pub mod principal;
+mod request;
 mod sentence;
 #[cfg(test)]
 mod tests;

@@ -2,16 +2,16 @@
 //!
 //! Invariant: what matters most comes first, and what does not fit is counted, not cut in the middle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::access::{Access, Conditions, Way, Who};
 use super::action::ActionSet;
 use super::condition::{Condition, Values};
-use super::diff::{ConditionChange, Denies, PolicyDiff, PrincipalChange, Reach};
+use super::diff::{ConditionChange, PolicyDiff, PrincipalChange, Reach};
 use super::document::{Policy, StatementName};
 use super::principal::PolicyPrincipal;
-use super::text::list;
+use super::text::{join, list};
 
 /// Characters of a sentence; the first clause is always told.
 const MAX_SENTENCE: usize = 700;
@@ -38,9 +38,13 @@ impl Style<'_> {
         }
     }
 
-    fn all<'w>(self, who: impl IntoIterator<Item = &'w Who>) -> String {
-        let names: Vec<String> = who.into_iter().map(|who| self.who(who)).collect();
-        list(&names, self.most)
+    fn all<'w>(self, who: impl ExactSizeIterator<Item = &'w Who>) -> String {
+        let count = who.len();
+        let names: Vec<String> = who.take(self.most).map(|who| self.who(who)).collect();
+        match count.saturating_sub(names.len()) {
+            0 => join(&names),
+            more => format!("{} and {more} more", names.join(", ")),
+        }
     }
 
     /// What somebody can do with a list of actions: from another account not all of them.
@@ -58,15 +62,12 @@ impl Style<'_> {
         condition.in_words(self.values)
     }
 
-    fn conditions<'c>(self, conditions: impl IntoIterator<Item = &'c Condition>) -> String {
-        let words: Vec<String> = conditions.into_iter().map(|condition| self.condition(condition)).collect();
-        match words.len() {
-            0..=3 => words.join(" and "),
-            more => format!(
-                "{} and {} more conditions",
-                words.iter().take(3).cloned().collect::<Vec<_>>().join(" and "),
-                more - 3
-            ),
+    fn conditions(self, conditions: &BTreeSet<Condition>) -> String {
+        let words: Vec<String> = conditions.iter().take(3).map(|condition| self.condition(condition)).collect();
+        let told = words.join(" and ");
+        match conditions.len().saturating_sub(words.len()) {
+            0 => told,
+            more => format!("{told} and {more} more condition{}", if more == 1 { "" } else { "s" }),
         }
     }
 
@@ -74,7 +75,7 @@ impl Style<'_> {
     fn way(self, who: &Who, actions: &ActionSet, conditions: &Conditions) -> String {
         let mut words = self.actions(who, actions);
         if !conditions.is_empty() {
-            let _ = write!(words, " if {}", self.conditions(conditions.iter()));
+            let _ = write!(words, " if {}", self.conditions(conditions));
         }
         words
     }
@@ -147,7 +148,7 @@ impl PolicyDiff {
         let mut clauses = Vec::new();
         if !self.opened.is_empty() {
             let condition = self.opened_if.as_ref().filter(|conditions| !conditions.is_empty());
-            let condition = condition.map(|conditions| format!(" if {}", style.conditions(conditions.iter())));
+            let condition = condition.map(|conditions| format!(" if {}", style.conditions(conditions)));
             let actions = self.opened.in_words(style.most + 2);
             clauses.push((
                 Rank::Opened,
@@ -165,8 +166,7 @@ impl PolicyDiff {
             let rank = if change.opens() { Rank::Loosened } else { Rank::Tightened };
             clauses.push((rank, condition_clause(style, change, reach)));
         }
-        clauses.extend(deny_clauses(style, "drops", &self.denies_dropped).map(|clause| (Rank::DenyDropped, clause)));
-        clauses.extend(deny_clauses(style, "adds", &self.denies_added).map(|clause| (Rank::Tightened, clause)));
+        self.deny_clauses(style, &mut clauses);
         if !self.not_understood.is_empty() {
             let names: Vec<&String> = self.not_understood.iter().collect();
             let clause = format!("has what this kmswatch does not know: {}", list(&names, style.most));
@@ -184,7 +184,7 @@ impl PolicyDiff {
 
     /// Principals with the same change are told together.
     fn principal_clauses(&self, style: Style<'_>, clauses: &mut Vec<(Rank, String)>) {
-        let mut grouped: BTreeMap<(Rank, Verb, String), Vec<&Who>> = BTreeMap::new();
+        let mut grouped: BTreeMap<(Rank, u32, Verb, String), Vec<&Who>> = BTreeMap::new();
         for change in &self.principals {
             let external = change.who.is_external(style.owner) || change.who.is_everybody();
             let into = if external { Rank::ExternalIn } else { Rank::In };
@@ -195,25 +195,53 @@ impl PolicyDiff {
                     (_, true) => Verb::LetsIn,
                     (_, false) => Verb::GivesAlso,
                 };
-                grouped.entry((into, verb, what)).or_default().push(&change.who);
+                let gained = change.gained.iter().map(|(actions, _)| actions.gravity()).min().unwrap_or(u32::MAX);
+                grouped.entry((into, gained, verb, what)).or_default().push(&change.who);
             }
+            let lost = change.lost.gravity();
             if change.is_gone {
-                grouped.entry((Rank::Out, Verb::TakesOut, String::new())).or_default().push(&change.who);
+                let idle = matches!(change.who, Who::Principal(PolicyPrincipal::Account(_))) && !external;
+                let why = if idle { " (its IAM policies no longer count)" } else { "" };
+                grouped.entry((Rank::Out, lost, Verb::TakesOut, why.to_owned())).or_default().push(&change.who);
             } else if !change.lost.is_empty() {
                 let what = style.actions(&change.who, &change.lost);
-                grouped.entry((Rank::Out, Verb::Takes, what)).or_default().push(&change.who);
+                grouped.entry((Rank::Out, lost, Verb::Takes, what)).or_default().push(&change.who);
             }
         }
-        for ((rank, verb, what), who) in grouped {
-            let who = style.all(who);
+        for ((rank, _, verb, what), who) in grouped {
+            let who = style.all(who.into_iter());
             let clause = match verb {
                 Verb::LetsIn => format!("lets in {who} for {what}"),
                 Verb::Leaves => format!("leaves it to the IAM policies of {who}: {what}"),
                 Verb::GivesAlso => format!("gives {who} also {what}"),
                 Verb::Takes => format!("takes {what} from {who}"),
-                Verb::TakesOut => format!("takes {who} out"),
+                Verb::TakesOut => format!("takes {who} out{what}"),
             };
             clauses.push((rank, clause));
+        }
+    }
+
+    /// A Deny that is there as before but for its conditions is told once.
+    fn deny_clauses(&self, style: Style<'_>, clauses: &mut Vec<(Rank, String)>) {
+        let same = |one: &Reach, other: &Reach| one.who == other.who && one.actions == other.actions;
+        let mut added: Vec<(&Conditions, &Reach)> = self.denies_added.iter().collect();
+        for (conditions, reach) in &self.denies_dropped {
+            let (what, place) = (denied(style, reach), style.statements(reach));
+            let clause = match added.iter().position(|(_, other)| same(reach, other)) {
+                Some(at) => {
+                    let (new, _) = added.remove(at);
+                    let before = denied_if(style, conditions);
+                    let before = if before.is_empty() { " without condition".to_owned() } else { before };
+                    format!("changes {what} to one{} from one{before} ({place})", denied_if(style, new))
+                }
+                None => format!("drops {what}{} ({place})", denied_if(style, conditions)),
+            };
+            clauses.push((Rank::DenyDropped, clause));
+        }
+        let verb = if self.before_is_known { "adds" } else { "has" };
+        for (conditions, reach) in added {
+            let (what, place) = (denied(style, reach), style.statements(reach));
+            clauses.push((Rank::Tightened, format!("{verb} {what}{} ({place})", denied_if(style, conditions))));
         }
     }
 
@@ -229,7 +257,7 @@ impl PolicyDiff {
                 self.principals.iter().filter(move |change| if gained { change.is_new } else { change.is_gone });
             changes.filter_map(|change| change.who.account()).collect::<Vec<_>>()
         };
-        let rest = |accounts: &std::collections::BTreeSet<String>, named: &[&str]| {
+        let rest = |accounts: &BTreeSet<String>, named: &[&str]| {
             let rest = accounts.iter().filter(|account| !named.contains(&account.as_str()));
             rest.map(|account| format!("account {account} (external)")).collect::<Vec<_>>()
         };
@@ -265,15 +293,15 @@ fn ways_in_words(style: Style<'_>, who: &Who, ways: &[(ActionSet, Conditions)]) 
 
 fn condition_clause(style: Style<'_>, change: &ConditionChange, reach: &Reach) -> String {
     let place = style.statements(reach);
-    let who = || style.all(&reach.who);
+    let who = || style.all(reach.who.iter());
     match change {
         ConditionChange::Dropped(old) => {
             format!("drops the condition {} from {place} ({})", style.condition(old), who())
         }
         ConditionChange::Added(new) => format!("adds the condition {} to {place} ({})", style.condition(new), who()),
-        ConditionChange::Loosened(old, new) => revalued_clause(style, "loosens", old, new, &place),
-        ConditionChange::Tightened(old, new) => revalued_clause(style, "tightens", old, new, &place),
-        ConditionChange::Replaced(old, new) => revalued_clause(style, "replaces", old, new, &place),
+        ConditionChange::Loosened(old, new) => revalued_clause(style, ("loosens", "to"), old, new, &place),
+        ConditionChange::Tightened(old, new) => revalued_clause(style, ("tightens", "to"), old, new, &place),
+        ConditionChange::Replaced(old, new) => revalued_clause(style, ("replaces", "by"), old, new, &place),
         ConditionChange::OtherWay(conditions) => {
             let actions = reach.actions.in_words(style.most + 2);
             match conditions.is_empty() {
@@ -288,24 +316,30 @@ fn condition_clause(style: Style<'_>, change: &ConditionChange, reach: &Reach) -
     }
 }
 
-fn revalued_clause(style: Style<'_>, verb: &str, old: &Condition, new: &Condition, place: &str) -> String {
+fn revalued_clause(
+    style: Style<'_>,
+    (verb, preposition): (&str, &str),
+    old: &Condition,
+    new: &Condition,
+    place: &str,
+) -> String {
     let (from, to) = (style.condition(old), style.condition(new));
     if from == to {
         return format!("{verb} the condition {from} of {place} (its values are not told)");
     }
-    format!("{verb} the condition {from} of {place} to {to}")
+    format!("{verb} the condition {from} of {place} {preposition} {to}")
 }
 
-fn deny_clauses<'d>(style: Style<'d>, verb: &'d str, denies: &'d Denies) -> impl Iterator<Item = String> + 'd {
-    denies.iter().map(move |(conditions, reach)| {
-        let who = style.all(&reach.who);
-        let actions = reach.actions.in_words(style.most + 2);
-        let condition = match conditions.is_empty() {
-            true => String::new(),
-            false => format!(" if {}", style.conditions(conditions.iter())),
-        };
-        format!("{verb} the Deny of {actions} for {who}{condition} ({})", style.statements(reach))
-    })
+/// `every operation for everybody`.
+fn denied(style: Style<'_>, reach: &Reach) -> String {
+    format!("the Deny of {} for {}", reach.actions.in_words(style.most + 2), style.all(reach.who.iter()))
+}
+
+fn denied_if(style: Style<'_>, conditions: &Conditions) -> String {
+    match conditions.is_empty() {
+        true => String::new(),
+        false => format!(" if {}", style.conditions(conditions)),
+    }
 }
 
 impl Policy {
@@ -324,22 +358,38 @@ impl Policy {
         }
         let mut allowed: Vec<_> = access.allowed.iter().collect();
         allowed.sort_by_key(|(who, _)| (!who.is_everybody(), !who.is_external(owner), (*who).clone()));
-        for (who, ways) in allowed {
-            lines.extend(ways.iter().map(|way| allowed_line(style, who, way)));
-        }
+        let allowed = allowed.into_iter().flat_map(|(who, ways)| ways.iter().map(move |way| (who, way)));
+        extend(&mut lines, allowed.map(|(who, way)| move || allowed_line(style, who, way)));
         if access.allowed.is_empty() {
             lines.push("lets nobody in".to_owned());
         }
-        for (who, ways) in &access.denied {
-            for way in ways {
-                lines.push(format!("denied to {}: {}", style.who(who), style.way(who, &way.actions, &way.conditions)));
-            }
-        }
+        let denied = access.denied.iter().flat_map(|(who, ways)| ways.iter().map(move |way| (who, way)));
+        extend(
+            &mut lines,
+            denied.map(|(who, way)| {
+                move || format!("denied to {}: {}", style.who(who), style.way(who, &way.actions, &way.conditions))
+            }),
+        );
         if !access.not_understood.is_empty() {
             let names: Vec<&String> = access.not_understood.iter().collect();
             lines.push(format!("not known to this kmswatch: {}", list(&names, 12)));
         }
-        cut(lines)
+        lines
+    }
+}
+
+/// Adds lines up to the limit, and how many more there are; those are not even made.
+fn extend(lines: &mut Vec<String>, more: impl Iterator<Item = impl FnOnce() -> String>) {
+    let mut left = 0_usize;
+    for line in more {
+        if lines.len() < MAX_LINES {
+            lines.push(line());
+        } else {
+            left += 1;
+        }
+    }
+    if left > 0 {
+        lines.push(format!("and {left} more"));
     }
 }
 

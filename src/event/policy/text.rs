@@ -2,7 +2,7 @@
 //! is cut; whoever prints it makes it printable.
 
 /// Characters of a name or value that are shown.
-const MAX_CHARS: usize = 96;
+const MAX_CHARS: usize = 128;
 
 /// A name, cut.
 pub(super) fn bounded(text: &str) -> String {
@@ -17,16 +17,21 @@ pub(super) fn quoted_id(text: &str) -> String {
     format!("'{}'", bounded(text))
 }
 
-/// `a, b and c`; beyond `most` it says how many more.
+/// `a, b and c`, each cut; beyond `most` it says how many more.
 pub(super) fn list<T: AsRef<str>>(items: &[T], most: usize) -> String {
     let shown = if items.len() > most { items.get(..most).unwrap_or_default() } else { items };
     let more = items.len() - shown.len();
-    let texts: Vec<&str> = shown.iter().map(AsRef::as_ref).collect();
+    let texts: Vec<String> = shown.iter().map(|item| bounded(item.as_ref())).collect();
     if more > 0 {
         return format!("{} and {more} more", texts.join(", "));
     }
+    join(&texts)
+}
+
+/// `a, b and c`, as they are.
+pub(super) fn join(texts: &[String]) -> String {
     match texts.split_last() {
-        Some((last, [])) => (*last).to_owned(),
+        Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
         None => String::new(),
     }

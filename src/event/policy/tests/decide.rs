@@ -408,9 +408,9 @@ fn callers_are_read_from_records() {
     let of = |kind: &str, canonical: &str, session: Option<&str>, account: Option<&str>| {
         let (kind, canonical) = (kind.to_owned(), canonical.to_owned());
         let (session, account) = (session.map(str::to_owned), account.map(str::to_owned));
-        Caller::of_record(&Principal { kind, canonical, session, account, via: None })
+        Caller::of_record(&Principal { kind, canonical, session, account, via: None }, Some(PAY_1))
     };
-    let session = of("AssumedRole", PAY, Some("pay-1"), Some(OWNER));
+    let session = of("AssumedRole", PAY, Some("ann, by source identity"), Some(OWNER));
     assert_eq!((session.kind, session.session.as_deref()), (CallerKind::Session, Some("pay-1")));
     assert_eq!(of("IAMUser", ANN, None, Some(OWNER)).kind, CallerKind::User);
     assert_eq!(of("Root", ROOT, None, Some(OWNER)).kind, CallerKind::Root);

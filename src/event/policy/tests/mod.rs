@@ -1,6 +1,7 @@
 //! Facts for rules; [`decide`] is the table of requests, [`oracle`] the naive evaluator.
 
 mod decide;
+mod document;
 mod oracle;
 
 use super::*;
