@@ -1,7 +1,7 @@
 //! What a key policy says: whom it lets in, for what and under which conditions; whether it lets one
 //! request through; and what changed from one policy to the next (aws-facts 7).
 //!
-//! [`document`] reads it, [`evaluate`] decides one request, [`access`] says whom it lets in, [`diff`]
+//! [`document`] reads it, [`evaluate`] decides one request, [`access`] says whom it lets in, [`mod@diff`]
 //! compares two, `sentence` puts it into words.
 //!
 //! Invariant: what cannot be understood is taken for the worse: an unknown condition bounds nobody, a
