@@ -8,6 +8,7 @@ mod evidence;
 mod layering;
 mod noise;
 mod picture;
+mod policies;
 mod replay;
 mod rules;
 mod sim;
