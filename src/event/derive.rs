@@ -119,8 +119,14 @@ fn derive_trail(fields: &mut Fields<'_>) {
         };
         fields.values(id).iter().filter_map(json).collect::<Vec<Value>>()
     };
-    let (basic, advanced) = (values(core::EVENT_SELECTORS), values(core::ADVANCED_EVENT_SELECTORS));
-    if let Some(blind) = blinds_kms(&basic.iter().collect::<Vec<_>>(), &advanced.iter().collect::<Vec<_>>()) {
+    let verdict = |basic, advanced| {
+        let (basic, advanced) = (values(basic), values(advanced));
+        blinds_kms(&basic.iter().collect::<Vec<_>>(), &advanced.iter().collect::<Vec<_>>())
+    };
+    // Parameters may be left out as too large; what is in force then stands in the response alone.
+    let asked = verdict(core::EVENT_SELECTORS, core::ADVANCED_EVENT_SELECTORS);
+    let blind = asked.or_else(|| verdict(core::SET_EVENT_SELECTORS, core::SET_ADVANCED_EVENT_SELECTORS));
+    if let Some(blind) = blind {
         fields.set(derived::TRAIL_BLINDS_KMS, FieldValue::Bool(blind));
     }
 }
@@ -273,6 +279,11 @@ mod tests {
             assert_eq!(text(&records[0], derived::TRAIL_BLINDS_KMS), "true");
             assert_eq!(text(&records[0], derived::CLASS), "", "not a KMS call");
             assert_eq!(text(&records[0], derived::OUTCOME), "success");
+        });
+        let rest =
+            r#""requestParameters":null,"responseElements":{"eventSelectors":[{"includeManagementEvents":false}]}"#;
+        with("cloudtrail.amazonaws.com", "PutEventSelectors", rest, |records| {
+            assert_eq!(text(&records[0], derived::TRAIL_BLINDS_KMS), "true");
         });
     }
 
