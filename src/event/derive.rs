@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::field::{FieldValue, Fields, core, derived};
 use super::key::{KeyRef, KeyRole, arn_parts, keys_of};
 use super::operation::{Class, class_of};
-use super::principal::{Principal, principal_of, source_kind};
+use super::principal::{Principal, principal_of, source_kind, without_path};
 use super::record::Record;
 use super::selectors::blinds_kms;
 
@@ -63,6 +63,7 @@ pub fn derive(record: &mut Record<'_>, used: &Use) {
 
     let principal = &used.principal;
     set(derived::PRINCIPAL, Some(principal.canonical.clone()));
+    set(derived::PRINCIPAL_PATHLESS, is_kms.then(|| without_path(&principal.canonical)));
     set(derived::WHO, Some(principal.in_words()));
     set(derived::PRINCIPAL_TYPE, Some(principal.kind.clone()));
     set(derived::SESSION, principal.session.clone());

@@ -7,6 +7,7 @@ use super::derive::{KMS_SOURCE, Use, is_account};
 use super::field::{FieldId, FieldValue, Fields, core, derived};
 use super::key::{KeyRef, KeyRole, arn_parts};
 use super::policy;
+use super::principal::without_path;
 use super::record::Record;
 use crate::time::EventTime;
 
@@ -67,6 +68,7 @@ fn grantee(fields: &mut Fields<'_>) {
         Some(role.unwrap_or_else(|| given.to_owned()))
     });
     if let Some(canonical) = canonical {
+        fields.set_text(derived::GRANTEE_PATHLESS, without_path(&canonical));
         fields.set_text(derived::GRANTEE, canonical);
     }
 }

@@ -154,6 +154,8 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     POLICY_LOCKS_OUT = "kms.policy_locks_owner_out", "true when nobody of the owner's account may change the policy again";
     POLICY_READABLE = "kms.policy_readable", "whether a key policy given could be read";
     GRANTEE = "kms.grantee", "canonical grantee of a grant: role rather than session";
+    GRANTEE_PATHLESS = "kms.grantee_pathless", "the same without an IAM path, which sessions do not have";
+    PRINCIPAL_PATHLESS = "kms.principal_pathless", "canonical caller without an IAM path, to compare with grantees";
     ENCRYPTS = "kms.encrypts", "true for operations that make ciphertext";
     KEY_STATE_ERROR = "kms.key_state_error", "of failed calls: pending-deletion, disabled, pending-import, unavailable";
     MATERIAL_HOURS = "kms.material_valid_hours", "hours from the import until key material expires";
