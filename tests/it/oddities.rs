@@ -205,6 +205,11 @@ fn callers_of_every_kind() {
     ] {
         assert_eq!(one(&record(0, "Decrypt", &json!({"sourceIPAddress": source})), "kms.source_kind"), kind);
     }
+}
+
+#[test]
+fn a_burst_in_any_order_and_twice() {
+    let role = "arn:aws:iam::111122223333:role/pay";
     // 6, 7: one role behind many sessions and keys is one principal, and its burst one incident.
     let secret = |n: usize| {
         let identity = json!({"type": "AssumedRole", "accountId": ACCOUNT, "accessKeyId": format!("ASIA{n}"), "invokedBy": "AWS Internal",
