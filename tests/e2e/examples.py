@@ -66,6 +66,9 @@ def set_apart(records: list[dict], keys: dict | None, number: int) -> tuple[list
     records, keys = json.loads(text)
     for domain in (keys or {}).get("domains", []):
         domain["name"] += f"-{number}"
+    for leave in (keys or {}).get("break_glass", []):
+        leave["ticket"] += f"-{number}"
+        leave["domains"] = [f"{name}-{number}" for name in leave.get("domains", [])]
     return records, keys
 
 
@@ -92,4 +95,5 @@ def inventory(examples: list[Example]) -> dict:
     """One inventory that holds all of theirs."""
     every = [example.keys or {} for example in examples]
     shared = {name: sorted({text for keys in every for text in keys.get(name, [])}) for name in OF_ALL}
-    return {"domains": [domain for keys in every for domain in keys.get("domains", [])]} | shared
+    lists = {name: [item for keys in every for item in keys.get(name, [])] for name in ("domains", "break_glass")}
+    return lists | shared

@@ -7,6 +7,7 @@ mod benign;
 mod evidence;
 mod layering;
 mod noise;
+mod oddities;
 mod picture;
 mod policies;
 mod replay;
