@@ -43,6 +43,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod keys;
+pub mod kms;
 pub mod pipeline;
 pub mod report;
 pub mod rule;
