@@ -2,6 +2,7 @@
 //! adapters.
 
 pub mod check;
+pub mod keys;
 pub mod list;
 mod reload;
 pub mod replay;
@@ -60,6 +61,9 @@ enum Command {
     Test(test::Args),
     /// List rules, and what they cover
     Rules(list::Args),
+    /// What is known of keys
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 /// Runs the command line and says how it ended.
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),
+        Command::Keys(command) => keys::run(&command),
     };
     match ended {
         Ok(exit) => exit.into(),

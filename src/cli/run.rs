@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_smithy_http_client::{Builder, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,7 @@ pub struct Args {
 }
 
 /// The system's clock: the one place that asks for the time.
-struct SystemClock;
+pub(super) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> EventTime {
@@ -265,6 +265,10 @@ fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
 /// `within` bounds one try of one call: without a bound, a connection that was cut without a word
 /// holds a poller or a sink for ever.
 async fn sdk_config(aws: &AwsSettings, within: Duration) -> SdkConfig {
+    sdk_loader(aws, within).load().await
+}
+
+pub(super) fn sdk_loader(aws: &AwsSettings, within: Duration) -> ConfigLoader {
     let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
@@ -279,5 +283,5 @@ async fn sdk_config(aws: &AwsSettings, within: Duration) -> SdkConfig {
     if let Some(endpoint) = &aws.endpoint_url {
         loader = loader.endpoint_url(endpoint);
     }
-    loader.load().await
+    loader
 }

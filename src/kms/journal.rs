@@ -6,7 +6,7 @@
 //! Invariant: the snapshot file is never half-written, and a journal is never taken for that of
 //! another question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
@@ -130,10 +130,10 @@ impl Journal {
         self.lines.len()
     }
 
-    /// Whether a key was answered.
+    /// The keys answered, to look up in while more are written.
     #[must_use]
-    pub fn knows(&self, arn: &str) -> bool {
-        self.lines.contains_key(arn)
+    pub fn known(&self) -> BTreeSet<String> {
+        self.lines.keys().cloned().collect()
     }
 
     fn error(&self, error: io::Error) -> JournalError {
@@ -261,7 +261,10 @@ mod tests {
             journal.append(&key("c")).unwrap();
             drop(journal);
             let journal = open(&target, "eu-west-1", false).unwrap();
-            assert!(journal.knows(&key("c").arn) && journal.answered() == kept.saturating_sub(1) + 1, "cut at {cut}");
+            assert!(
+                journal.known().contains(&key("c").arn) && journal.answered() == kept.saturating_sub(1) + 1,
+                "cut at {cut}"
+            );
         }
         let torn_inside = String::from_utf8(whole).unwrap().replace("/b\",\"as_of", "/b\"\u{0},\"as_of");
         std::fs::write(&path, torn_inside).unwrap();

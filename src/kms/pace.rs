@@ -59,6 +59,7 @@ pub struct Pace {
     /// Locked while waiting, so that those who wait pass in order instead of all waking at once.
     limiter: tokio::sync::Mutex<DefaultDirectRateLimiter>,
     resume: Mutex<Option<Instant>>,
+    per_second: NonZeroU32,
     requests: AtomicU64,
     throttled: AtomicU64,
 }
@@ -72,9 +73,16 @@ impl Pace {
         Self {
             limiter: tokio::sync::Mutex::new(RateLimiter::direct(quota)),
             resume: Mutex::default(),
+            per_second,
             requests: AtomicU64::new(0),
             throttled: AtomicU64::new(0),
         }
+    }
+
+    /// Requests a second at most.
+    #[must_use]
+    pub fn per_second(&self) -> NonZeroU32 {
+        self.per_second
     }
 
     /// Requests sent.

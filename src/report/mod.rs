@@ -5,5 +5,6 @@
 
 pub mod check;
 pub mod examples;
+pub mod inventory;
 pub mod replay;
 pub mod rules;
