@@ -1,9 +1,11 @@
 //! The command line: one file a subcommand, each with `Args` and `run`. The only code that builds
 //! adapters.
 
+pub mod captures;
 pub mod check;
 pub mod keys;
 pub mod list;
+mod refresh;
 mod reload;
 pub mod replay;
 pub mod rules;

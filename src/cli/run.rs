@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::reload::{Watched, watch};
-use super::{Exit, Usage, say};
+use super::{Exit, Usage, refresh, say};
 use crate::alert::Alert;
 use crate::config::{AwsSettings, EXAMPLE, Settings, SinkKind, SourceSettings};
 use crate::pipeline::drive::{DriveSettings, Ended, Parts, drive};
@@ -110,6 +110,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     tracing::info!(rules = rules.rules.len(), domains = inventory.domains.len(), "rules and key domains");
     let mut plan = Plan::new(rules, inventory, settings.limits, settings.redaction);
     let orphans = plan.restore(&store.restore()?)?;
+    if let Some(path) = &settings.snapshot_file {
+        let keys = refresh::take_snapshot_file(path, &mut plan, store.as_ref())?;
+        tracing::info!(keys, snapshot = %path.display(), "what KMS said of its keys");
+    }
     if orphans > 0 {
         tracing::warn!(groups = orphans, "state of rules that are gone or count something else now is dropped");
     }
@@ -187,9 +191,16 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
         deliver_within: DELIVER_WITHIN,
         dead_letters: settings.state_dir.join("dead-letters.jsonl"),
     };
-    let reloads = (!once && (settings.rules_dir.is_some() || settings.keys_file.is_some())).then(|| {
+    let watches = !once && (settings.rules_dir.is_some() || settings.keys_file.is_some());
+    let refreshes = settings.keys_refresh.clone().filter(|_| !once);
+    let reloads = (watches || refreshes.is_some()).then(|| {
         let (asked, reloads) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(watch(watched(&settings), settings.reload, asked, stop.clone()));
+        if watches {
+            tokio::spawn(watch(watched(&settings), settings.reload, asked.clone(), stop.clone()));
+        }
+        if let Some(refreshes) = refreshes {
+            tokio::spawn(refresh::start(refreshes, asked, stop.clone()));
+        }
         reloads
     });
     Gauge::Rules.set(plan.rules() as u64);

@@ -1,7 +1,8 @@
 """A proxy between kmswatch and the emulator's KMS: counts what is asked and when, and answers as KMS does at its worst.
 
 It also cuts lists into pages, which the emulator does for ListGrants alone: ListKeys, ListAliases and ListResourceTags come
-from it whole (the first without a mark when it is cut short), so they are asked for whole and handed on page by page.
+from it whole (the first without a mark when it is cut short), so they are asked for whole and handed on page by page. All
+aliases are asked for once, for the emulator looks through all of them for each key.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ PAGED = {"ListKeys": ("Keys", 300), "ListAliases": ("Aliases", 1), "ListResource
 WHOLE = {"ListKeys": 1_000_000}
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Connections of a process that was killed end as they do."""
+
+
 class Proxy:
     """On a free port of the loopback. `asked` is (seconds, operation, key) of every request, in order of arrival."""
 
@@ -28,6 +36,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._times: dict[tuple[str, str | None], int] = {}
         self._local = threading.local()
+        self._aliases: tuple[int, bytes] | None = None
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,8 +50,7 @@ class Proxy:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -70,14 +78,28 @@ class Proxy:
         limit, marker = min(asked.pop("Limit", 100), at_most), int(asked.pop("Marker", 0))
         if operation in WHOLE:
             asked["Limit"] = WHOLE[operation]
-        status, text = self.forward(handler, json.dumps(asked).encode())
+        if operation == "ListAliases":
+            status, text = self.aliases(handler)
+        else:
+            status, text = self.forward(handler, json.dumps(asked).encode())
         if status == 200:
             whole = json.loads(text)[name]
+            if operation == "ListAliases":
+                whole = [alias for alias in whole if alias["TargetKeyId"] == key.rsplit("/", 1)[-1]]
             page = {name: whole[marker : marker + limit], "Truncated": marker + limit < len(whole)}
             if page["Truncated"]:
                 page["NextMarker"] = str(marker + limit)
             text = json.dumps(page).encode()
         send(handler, status, text)
+
+    def aliases(self, handler: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        with self._lock:
+            known = self._aliases
+        if known is None:
+            known = self.forward(handler, b"{}")
+            with self._lock:
+                self._aliases = known
+        return known
 
     def forward(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, bytes]:
         """On one connection a thread, for kmswatch keeps its own open too."""

@@ -141,7 +141,7 @@ def test_an_import_that_is_killed_goes_on(emulator, bank, proxy, tmp_path):
     with partial.open("ab") as torn:
         torn.write(b'{"arn":"arn:aws:kms:eu-west-1:222233334444:key/torn","as_')
 
-    done = subprocess.run(arguments, env=environment(emulator), capture_output=True, text=True, timeout=80)
+    done = subprocess.run(arguments, env=environment(emulator), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     second = proxy.clear()
     assert f"{len(answered)} keys are answered" in done.stderr

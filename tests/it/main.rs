@@ -5,6 +5,7 @@
 mod benign;
 mod layering;
 mod noise;
+mod picture;
 mod replay;
 mod rules;
 mod store;

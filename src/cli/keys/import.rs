@@ -1,7 +1,7 @@
 //! `kmswatch keys import`: asks KMS, or reads policy documents; writes a snapshot and proposes an
 //! inventory.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use indicatif::ProgressBar;
 use super::super::run::{SystemClock, sdk_loader};
 use super::super::{Exit, Usage, say};
 use super::documents::{self, Documents};
+use super::lines;
 use crate::alert::redact::printable;
 use crate::config::AwsSettings;
 use crate::keys::pattern::NamePattern;
@@ -140,19 +141,11 @@ impl Gathered {
         self.proposal.add(facts, None, None);
     }
 
-    /// A line at a time, for a snapshot may be larger than memory.
     fn read_snapshot(&mut self, path: &Path) -> anyhow::Result<()> {
-        let file = std::fs::File::open(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
-        for (number, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|error| Usage(format!("{}:{}: {error}", path.display(), number + 1)))?;
-            // Read by the reader of whole files, so that there is one.
-            let keys = snapshot::read(&path.display().to_string(), &line).map_err(|mut error| {
-                error.line = number + 1;
-                Usage(error.to_string())
-            })?;
-            keys.values().for_each(|facts| self.take(facts));
-        }
-        Ok(())
+        lines::each(path, |facts| {
+            self.take(&facts);
+            Ok(())
+        })
     }
 
     fn read_documents(&mut self, args: &Args) -> anyhow::Result<()> {

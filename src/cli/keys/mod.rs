@@ -2,6 +2,7 @@
 
 mod documents;
 pub mod import;
+pub(super) mod lines;
 
 use super::Exit;
 

@@ -151,3 +151,13 @@ suppressions:
         assert!(got.contains(expected), "{expected} is not in\n{got}");
     }
 }
+
+/// What `keys import` writes for a large bank.
+#[test]
+fn as_many_keys_as_a_large_bank_has_are_read() {
+    let mut text = String::from("domains:\n");
+    for n in 0..30_000 {
+        text.push_str(&format!("  - {{name: d{n}, keys: [{{alias: alias/a{n}, id: k-{n}}}]}}\n"));
+    }
+    assert_eq!(Inventory::parse("keys.yml", &text).unwrap().domains.len(), 30_000);
+}

@@ -84,6 +84,7 @@ impl Planner {
             tracing::warn!(reason = printable(reason), "a delivery cannot be read and is left to the dead-letter path");
         }
         self.commit(&planned.commit, planned.accounting)?;
+        telemetry::count_suppressed(&planned.suppressed);
         Some(Committed { ack: planned.ack, park: planned.park })
     }
 
@@ -94,6 +95,7 @@ impl Planner {
                 Gauge::Rules.set(rules.rules.len() as u64);
                 tracing::info!(rules = rules.rules.len(), "going on with other rules");
             }
+            Reload::Snapshot(keys) => tracing::info!(keys = keys.len(), "KMS was asked about its keys"),
             Reload::Refused { path, reason } => {
                 Counter::RuleReloadsRefused.add(1);
                 tracing::error!(
@@ -144,6 +146,9 @@ impl Planner {
         let (groups, entries) = self.plan.held();
         Gauge::Groups.set(groups as u64);
         Gauge::Entries.set(entries as u64);
+        let (keys, forgotten) = self.plan.keys_held();
+        Gauge::Keys.set(keys as u64);
+        Gauge::KeysForgotten.set(forgotten);
         if !commit.outbox.is_empty() {
             self.queued.notify_waiters();
         }

@@ -153,7 +153,12 @@ impl Pen<'_> {
             self.note(format!("{source} allows {operations} to {other}{conditions}; not listed here"));
         }
         self.principals(statement, &source, &operations);
-        let services = statement.services.iter().flat_map(|service| {
+        let (services, odd): (Vec<&String>, Vec<_>) =
+            statement.services.iter().partition(|service| !service.contains(':'));
+        for service in odd {
+            self.note(format!("{source}: '{service}' is no service; not listed here"));
+        }
+        let services = services.into_iter().flat_map(|service| {
             let names = service_names(service).into_iter();
             names.map(|name| format!("service:{name}"))
         });
@@ -373,7 +378,7 @@ fn named(names: &BTreeSet<String>) -> String {
 
 /// What the inventory takes for a principal.
 fn is_principal(text: &str) -> bool {
-    text.contains(':') && !(text.contains(":assumed-role/") && role_of_session(text) == text)
+    text.contains(':') && !role_of_session(text).contains(":assumed-role/")
 }
 
 /// The account that a principal stands for as a whole: a bare one, or its `root`.

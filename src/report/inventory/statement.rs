@@ -160,7 +160,7 @@ impl Conditions {
             _ => return false,
         };
         let is_pattern = |value: &&str| value.contains(['*', '?']);
-        if !takes_wildcards && values.iter().any(|value| is_pattern(value)) {
+        if !takes_wildcards && values.iter().any(is_pattern) {
             return false;
         }
         let all = || values.iter().map(|value| (*value).to_owned()).collect::<BTreeSet<_>>();
