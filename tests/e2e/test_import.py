@@ -277,7 +277,7 @@ def test_a_running_service_asks_for_what_no_record_says(emulator, stack, proxy, 
         lab.wait_for("the keys to be asked", lambda: service.count("kmswatch_key_refresh_timestamp_seconds") > 0, 60)
         assert service.count("kmswatch_keys_asked_total") >= 1
         pager = stack.subscribe("pager")
-        stack.put([call(time.time() - 5, role("stranger", "s"), "Decrypt", arn)])
+        stack.put([call(time.time() - 5, role("stranger", "s"), "Decrypt", key=arn)])
         pager.wait("a use that the domain does not expect", lambda pages: any(
             key["domain"] == "token-vault" for page in pages for key in page["keys"]))
     finally:

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::statement::{Statement, cryptographic, statements};
+use super::statement::{Statement, cryptographic, is_account, statements};
 use crate::event::key::arn_parts;
 use crate::event::principal::role_of_session;
 use crate::keys::snapshot::{GrantFacts, KeyFacts};
@@ -384,7 +384,7 @@ fn is_principal(text: &str) -> bool {
 /// The account that a principal stands for as a whole: a bare one, or its `root`.
 fn whole_account(principal: &str) -> Option<String> {
     match arn_parts(principal) {
-        Some(parts) if parts.resource == "root" => Some(parts.account.to_owned()),
+        Some(parts) if parts.resource == "root" && is_account(parts.account) => Some(parts.account.to_owned()),
         Some(_) => None,
         None => is_account(principal).then(|| principal.to_owned()),
     }
@@ -393,10 +393,6 @@ fn whole_account(principal: &str) -> Option<String> {
 fn account_of(principal: &str) -> Option<String> {
     let account = arn_parts(principal).map_or(principal, |parts| parts.account);
     is_account(account).then(|| account.to_owned())
-}
-
-fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The names under which CloudTrail tells of a service that policies name with its Region:

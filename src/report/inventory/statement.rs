@@ -170,7 +170,7 @@ impl Conditions {
         }
         let place = match (key.to_lowercase().as_str(), is_network) {
             ("kms:viaservice", false) => &mut self.via,
-            ("kms:calleraccount" | "aws:principalaccount", false) if !values.iter().any(is_pattern) => {
+            ("kms:calleraccount" | "aws:principalaccount", false) if values.iter().all(|value| is_account(value)) => {
                 &mut self.accounts
             }
             ("aws:principalarn", false) => &mut self.principals,
@@ -188,6 +188,11 @@ impl Conditions {
             true
         }
     }
+}
+
+/// An account, and no pattern over accounts.
+pub(super) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_network_text(text: &str) -> bool {
