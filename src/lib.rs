@@ -51,6 +51,7 @@ pub mod kms;
 pub mod pipeline;
 pub mod report;
 pub mod rule;
+pub mod sim;
 pub mod sink;
 pub mod source;
 pub mod store;

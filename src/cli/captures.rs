@@ -2,6 +2,7 @@
 //!
 //! Standard input can be read once only, so it is spooled to a file without a name first.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -79,6 +80,82 @@ fn spool() -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// What is done with the pieces of files; shared by threads.
+pub trait PieceReader: Sync {
+    /// What a file comes to.
+    type Output: Default + Send;
+
+    /// Reads one piece of a file.
+    fn read(&self, file: &Path, piece: &[u8], output: &mut Self::Output);
+
+    /// Notes that the file could not be read to its end.
+    fn failed(&self, output: &mut Self::Output, reason: String);
+}
+
+/// What all files came to, in the order of the files, a few of them read at a time.
+pub fn read_all<R: PieceReader>(captures: &[Capture], reader: &R, threads: Option<u16>) -> Vec<R::Output> {
+    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = threads.map_or_else(available, usize::from).min(captures.len().max(1));
+    let progress = progress_bar(captures.len());
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(capture) = captures.get(index) else { return done };
+            done.push((index, read_one(capture, reader)));
+            progress.inc(1);
+        }
+    };
+    let mut results: BTreeMap<usize, R::Output> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    progress.finish_and_clear();
+    let lost = |capture: &Capture| {
+        let mut output = R::Output::default();
+        reader.failed(&mut output, format!("{}: reading it broke off; please report this", capture.path.display()));
+        output
+    };
+    let each = captures.iter().enumerate();
+    each.map(|(index, capture)| results.remove(&index).unwrap_or_else(|| lost(capture))).collect()
+}
+
+fn read_one<R: PieceReader>(capture: &Capture, reader: &R) -> R::Output {
+    let mut output = R::Output::default();
+    let read = capture.pieces(&mut |piece| reader.read(&capture.path, piece, &mut output));
+    if let Err(error) = read {
+        reader.failed(&mut output, error.to_string());
+    }
+    output
+}
+
+impl PieceReader for Reader {
+    type Output = FileResult;
+
+    fn read(&self, _: &Path, piece: &[u8], output: &mut FileResult) {
+        Self::read(self, piece, output);
+    }
+
+    fn failed(&self, output: &mut FileResult, reason: String) {
+        output.failed(reason);
+    }
+}
+
+/// Looks over files for what they tell of keys.
+struct Surveyor;
+
+impl PieceReader for Surveyor {
+    type Output = Survey;
+
+    fn read(&self, _: &Path, piece: &[u8], output: &mut Survey) {
+        output.look(piece);
+    }
+
+    /// It is told of when the file is read for its records.
+    fn failed(&self, _: &mut Survey, _: String) {}
+}
+
 /// What is known of keys: by the snapshots given, and by all that the captures tell.
 ///
 /// # Errors
@@ -97,53 +174,10 @@ pub fn picture(captures: &[Capture], snapshots: &[PathBuf], threads: Option<u16>
 /// What the captures tell of keys.
 #[must_use]
 pub fn survey(captures: &[Capture], threads: Option<u16>) -> Survey {
-    let surveys = on_each(captures, threads, |capture| {
-        let mut survey = Survey::default();
-        // What cannot be read is told of when it is read for its records.
-        let _ = capture.pieces(&mut |piece| survey.look(piece));
-        survey
-    });
-    surveys.into_iter().fold(Survey::default(), |mut all, survey| {
+    read_all(captures, &Surveyor, threads).into_iter().fold(Survey::default(), |mut all, survey| {
         all.join(survey);
         all
     })
-}
-
-/// What all files came to, in the order of the files.
-#[must_use]
-pub fn read_all(captures: &[Capture], reader: &Reader, threads: Option<u16>) -> Vec<FileResult> {
-    on_each(captures, threads, |capture| {
-        let mut result = FileResult::default();
-        let read = capture.pieces(&mut |piece| reader.read(piece, &mut result));
-        if let Err(error) = read {
-            result.failed(error.to_string());
-        }
-        result
-    })
-}
-
-/// Does something with each file, a few at a time; results are in the order of the files.
-pub fn on_each<T: Send>(captures: &[Capture], threads: Option<u16>, work: impl Fn(&Capture) -> T + Sync) -> Vec<T> {
-    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = threads.map_or_else(available, usize::from).min(captures.len().max(1));
-    let progress = progress_bar(captures.len());
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(capture) = captures.get(index) else { return done };
-            done.push((index, work(capture)));
-            progress.inc(1);
-        }
-    };
-    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
-    });
-    progress.finish_and_clear();
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn progress_bar(files: usize) -> ProgressBar {

@@ -3,6 +3,7 @@
 
 pub mod captures;
 pub mod check;
+pub mod evidence;
 pub mod keys;
 pub mod list;
 mod refresh;
@@ -11,6 +12,7 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod seed;
+pub mod simulate;
 pub mod test;
 
 use std::process::ExitCode;
@@ -55,6 +57,8 @@ enum Command {
     Run(run::Args),
     /// Find incidents in captured CloudTrail files
     Replay(replay::Args),
+    /// Answer an auditor: who used a key, who changed it, what was denied
+    Evidence(evidence::Args),
     /// Teach the service what is usual, from captured files
     Seed(seed::Args),
     /// Look for mistakes in rules
@@ -66,6 +70,8 @@ enum Command {
     /// What is known of keys
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Live through simulated worlds of crashes and faults
+    Simulate(simulate::Args),
 }
 
 /// Runs the command line and says how it ended.
@@ -83,11 +89,13 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Evidence(args) => evidence::run(&args),
         Command::Seed(args) => seed::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -66,7 +66,7 @@ enum Format {
     Jsonl,
 }
 
-fn parse_time(text: &str) -> Result<EventTime, String> {
+pub(super) fn parse_time(text: &str) -> Result<EventTime, String> {
     EventTime::parse(text).map_err(|error| error.to_string())
 }
 
@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn write_out(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_out(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
     match path {
         Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
         None => Ok(std::io::stdout().lock().write_all(text.as_bytes())?),

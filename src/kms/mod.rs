@@ -58,7 +58,7 @@ pub enum KmsError {
         reason: String,
     },
     /// KMS did not answer, or answers nobody with these credentials.
-    #[error("{place}: {reason}; keys already answered are kept, and the next start goes on from there")]
+    #[error("{place}: {reason}")]
     OutOfReach {
         /// Where.
         place: Place,

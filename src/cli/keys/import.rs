@@ -184,15 +184,15 @@ async fn ask(args: &Args, gathered: &mut Gathered) -> anyhow::Result<()> {
     let surveys = surveys(&places(args).await?, args.endpoint_url.as_deref(), args.per_second).await;
     let Some(target) = &args.snapshot else {
         for survey in &surveys {
-            survey_into(
+            let asked = survey_into(
                 survey,
                 |_| false,
                 |facts| {
                     gathered.take(&facts);
                     Ok(())
                 },
-            )
-            .await?;
+            );
+            asked.await.context("nothing was kept; --snapshot FILE keeps what was answered for the next start")?;
         }
         return Ok(());
     };

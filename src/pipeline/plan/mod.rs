@@ -5,6 +5,7 @@
 //! received = applied + duplicate + filtered + late + parked.
 
 pub mod analyze;
+pub mod conduct;
 pub mod recent;
 pub mod reload;
 #[cfg(test)]
