@@ -4,7 +4,9 @@
 pub mod captures;
 pub mod check;
 pub mod evidence;
+pub mod keys;
 pub mod list;
+mod refresh;
 mod reload;
 pub mod replay;
 pub mod rules;
@@ -65,6 +67,9 @@ enum Command {
     Test(test::Args),
     /// List rules, and what they cover
     Rules(list::Args),
+    /// What is known of keys
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Live through simulated worlds of crashes and faults
     Simulate(simulate::Args),
 }
@@ -89,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),
+        Command::Keys(command) => keys::run(&command),
         Command::Simulate(args) => simulate::run(&args),
     };
     match ended {

@@ -6,5 +6,6 @@
 pub mod check;
 pub mod evidence;
 pub mod examples;
+pub mod inventory;
 pub mod replay;
 pub mod rules;

@@ -241,7 +241,7 @@ def test_nothing_is_allowed_by_wildcard(name):
             continue
         assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement), statement
         assert "*" not in json.dumps(statement.get("Action")), statement
-        assert "*" not in json.dumps(statement.get("Resource", "")), statement
+        assert "*" not in json.dumps(statement.get("Resource", "")) or statement.get("Sid") in READING, statement
         if statement.get("Principal") == "*":
             assert statement["Condition"] == {"StringEquals": {"aws:PrincipalOrgID": {"Ref": "OrganizationId"}}}, statement
         principal = statement.get("Principal", {})
@@ -250,6 +250,11 @@ def test_nothing_is_allowed_by_wildcard(name):
             assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}, statement
 
 
+# Wildcards over keys: each may only be looked at, and only here.
+READING = {
+    "ListKeys": {"kms:ListKeys", "kms:ListAliases"},
+    "ReadKeys": {"kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListGrants", "kms:ListResourceTags"},
+}
 CONSUMER = {
     "Consume": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"},
     "Alert": {"sns:Publish"},
@@ -260,8 +265,10 @@ CONSUMER = {
 
 def test_the_consumer_may_do_what_it_needs_and_no_more():
     policy = resources(MAIN, "AWS::IAM::ManagedPolicy")["ConsumerPolicy"]
-    assert {s["Sid"]: set(as_list(s["Action"])) for s in statements(policy)} == CONSUMER
+    assert {s["Sid"]: set(as_list(s["Action"])) for s in statements(policy)} == CONSUMER | READING
     assert {s["Sid"]: s["Resource"] for s in statements(policy)} == {
+        "ListKeys": "*",
+        "ReadKeys": {"Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"},
         "Consume": {"Fn::GetAtt": ["Queue", "Arn"]}, "Alert": {"Ref": "Topic"},
         "ReadEncryptedQueue": {"Ref": "QueueKeyArn"}, "PublishToEncryptedTopic": {"Ref": "TopicKeyArn"},
     }
@@ -271,6 +278,9 @@ def test_documents_for_those_who_do_not_use_the_template_say_the_same():
     document = json.loads((DEPLOY / "iam" / "consumer-policy.json").read_text())
     assert {s["Sid"]: set(as_list(s["Action"])) for s in document["Statement"]} == CONSUMER
     assert all("*" not in json.dumps(s) for s in document["Statement"])
+    reading = json.loads((DEPLOY / "iam" / "import-policy.json").read_text())["Statement"]
+    assert {s["Sid"]: set(as_list(s["Action"])) for s in reading} == READING
+    assert {s["Sid"]: s["Resource"] for s in reading} == {"ListKeys": "*", "ReadKeys": "arn:aws:kms:*:ACCOUNT:key/*"}
     key = json.loads((DEPLOY / "iam" / "key-policy.json").read_text())
     for statement in key["Statement"]:
         assert "*" not in json.dumps(statement["Action"]) and statement["Principal"] != "*"
@@ -313,6 +323,22 @@ def test_with_keys_of_ones_own(emulator):
 
 def test_without_keys_no_key_may_be_used(emulator, stack):
     assert {s["Sid"] for s in policy_of(emulator, stack.outputs["ConsumerPolicyArn"])} == {"Consume", "Alert"}
+
+
+def test_keys_are_read_only_where_that_is_wanted(emulator):
+    assert MAIN["Parameters"]["ReadKeys"]["Default"] == "false"
+    outputs = create(emulator, "reading", "kmswatch.template.yaml", Name="reading", ReadKeys="true")
+    by_sid = {statement["Sid"]: statement for statement in policy_of(emulator, outputs["ConsumerPolicyArn"])}
+    assert set(by_sid) == {"Consume", "Alert"} | set(READING)
+    assert by_sid["ReadKeys"]["Resource"] == f"arn:aws:kms:{lab.REGION}:{lab.ACCOUNT}:key/*"
+    assert by_sid["ListKeys"]["Condition"] == {"StringEquals": {"aws:RequestedRegion": lab.REGION}}
+
+
+def test_the_adapter_asks_for_nothing_that_is_not_allowed():
+    source = (ROOT / "src" / "kms" / "ask.rs").read_text()
+    calls = set(re.findall(r"client\s*\.([a-z_]+)\(\)", source))
+    actions = {"kms:" + "".join(word.capitalize() for word in call.split("_")) for call in calls}
+    assert actions == set().union(*READING.values())
 
 
 def test_without_a_role(emulator):

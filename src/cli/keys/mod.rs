@@ -1,0 +1,24 @@
+//! `kmswatch keys`: what is known of keys. One file a subcommand.
+
+mod documents;
+pub mod import;
+pub(super) mod lines;
+
+use super::Exit;
+
+/// What was typed after `keys`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Propose an inventory from KMS or from key policy documents, and keep a snapshot
+    Import(import::Args),
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As the subcommand's.
+pub fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Import(args) => import::run(args),
+    }
+}
