@@ -80,6 +80,23 @@ def move_to_now(example: Example) -> None:
         record["eventTime"] = timestamp(at + shift)
 
 
+# A queue hands messages on in any order. What lies further apart than rules allow for must not be in it at once.
+SITTING_SECS = 3000
+# An example with more gaps than this is of a steady trickle, in which neighbours may change places.
+MAX_SITTINGS = 8
+
+
+def sittings(example: Example) -> list[list[dict]]:
+    """The records of an example in the order of time, parted where a gap is longer than rules allow records to be late."""
+    at = {id(record): datetime.fromisoformat(record["eventTime"]).timestamp() for record in example.records}
+    parts: list[list[dict]] = []
+    for record in sorted(example.records, key=lambda record: at[id(record)]):
+        if not parts or at[id(record)] - at[id(parts[-1][-1])] > SITTING_SECS:
+            parts.append([])
+        parts[-1].append(record)
+    return parts if len(parts) <= MAX_SITTINGS else [[record for part in parts for record in part]]
+
+
 # What an inventory says of all keys at once, and so cannot be shared by examples that say something else.
 OF_ALL = ("accounts", "approved_regions", "supply_line")
 
