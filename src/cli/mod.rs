@@ -2,6 +2,7 @@
 //! adapters.
 
 pub mod check;
+pub mod keys;
 pub mod list;
 mod reload;
 pub mod replay;
@@ -52,6 +53,9 @@ enum Command {
     Run(run::Args),
     /// Find incidents in captured CloudTrail files
     Replay(replay::Args),
+    /// The key inventory: make it, compare it
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Teach the service what is usual, from captured files
     Seed(seed::Args),
     /// Look for mistakes in rules
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Keys(command) => keys::run(&command),
         Command::Seed(args) => seed::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),

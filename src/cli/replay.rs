@@ -3,20 +3,21 @@
 //! Files are read in parallel; their matches are merged by event time before the engine sees them,
 //! so that the result does not depend on the number of threads or the order of files.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Exit, Usage, rules, say};
 use crate::alert::redact::{Redaction, printable};
+use crate::engine::lesson::{self, Lesson};
 use crate::pipeline::plan::analyze::Analyzer;
-use crate::pipeline::replay::{FileResult, Reader, Window, incidents};
+use crate::pipeline::replay::{FileResult, PieceReader, Reader, Window, incidents};
 use crate::report::replay as report;
-use crate::rule::Level;
+use crate::rule::{Level, RuleSet};
 use crate::source::capture::{files_under, read_pieces};
 use crate::time::EventTime;
 
@@ -32,6 +33,9 @@ pub struct Args {
     /// Key inventory: domains and who is expected to use them
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// What rules learnt from earlier captures, as `keys learn --seeds` writes it
+    #[arg(long, value_name = "FILE")]
+    seeds: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -65,7 +69,7 @@ enum Format {
     Jsonl,
 }
 
-fn parse_time(text: &str) -> Result<EventTime, String> {
+pub(super) fn parse_time(text: &str) -> Result<EventTime, String> {
     EventTime::parse(text).map_err(|error| error.to_string())
 }
 
@@ -85,6 +89,7 @@ const MAX_TOLD: usize = 5;
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
     let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
+    let lessons = args.seeds.as_deref().map(|path| seeds(path, &rules)).transpose()?.unwrap_or_default();
     let files = files(&args.paths)?;
     let analyzer = Analyzer { rules: rules.clone(), inventory };
     let reader = Reader::new(analyzer, Window { since: args.since, until: args.until });
@@ -97,7 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         tell(file, result);
     }
     let redaction = if args.no_redaction { Redaction::None } else { Redaction::default() };
-    let mut alerts = incidents(&rules, results, redaction);
+    let mut alerts = incidents(&rules, results, &lessons, redaction);
     alerts.retain(|alert| alert.level >= args.level);
 
     let text = match args.format {
@@ -136,30 +141,58 @@ fn workers(wanted: Option<u16>) -> usize {
     wanted.map_or_else(available, usize::from)
 }
 
+/// What a file of seeds teaches rules; what was passed over is told.
+pub(super) fn seeds(path: &Path, rules: &RuleSet) -> anyhow::Result<Vec<Lesson>> {
+    let fail = |error: String| Usage(format!("{}: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_string(&mut text);
+    if read.map_err(|error| fail(error.to_string()))? > MAX_DOCUMENT_BYTES {
+        anyhow::bail!(fail(format!("longer than {MAX_DOCUMENT_BYTES} bytes")));
+    }
+    let seeds = lesson::read(rules, &text).map_err(|error| fail(error.to_string()))?;
+    for skipped in &seeds.skipped {
+        say(&format!("{}: {}", path.display(), printable(skipped)));
+    }
+    Ok(seeds.lessons)
+}
+
 /// Reads all files, a few at a time; results are in the order of the files.
-pub(super) fn read_all(files: &[PathBuf], reader: &Reader, threads: Option<u16>) -> Vec<FileResult> {
-    let threads = workers(threads);
-    let progress = progress_bar(files.len());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = files.get(index) else { return done };
-            done.push((index, read_one(file, reader)));
-            progress.inc(1);
-        }
-    };
-    let mut results: Vec<(usize, FileResult)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(files.len().max(1))).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+pub(super) fn read_all(files: &[PathBuf], reader: &dyn PieceReader, threads: Option<u16>) -> Vec<FileResult> {
+    let results = Mutex::new(Vec::new());
+    read_each(files, reader, threads, &|index, result| {
+        results.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
     });
-    progress.finish_and_clear();
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn read_one(file: &Path, reader: &Reader) -> FileResult {
+/// Reads all files, a few at a time, and hands what each came to on to `done`, in any order.
+pub(super) fn read_each(
+    files: &[PathBuf],
+    reader: &dyn PieceReader,
+    threads: Option<u16>,
+    done: &(dyn Fn(usize, FileResult) + Sync),
+) {
+    let threads = workers(threads);
+    let progress = progress_bar(files.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else { return };
+            done(index, read_one(file, reader));
+            progress.inc(1);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..threads.min(files.len().max(1))).for_each(|_| drop(scope.spawn(work)));
+    });
+    progress.finish_and_clear();
+}
+
+fn read_one(file: &Path, reader: &dyn PieceReader) -> FileResult {
     let mut result = FileResult::default();
     let mut visit = |piece: &[u8]| reader.read(piece, &mut result);
     let read = if file.as_os_str() == "-" {

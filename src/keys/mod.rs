@@ -7,6 +7,7 @@
 pub mod exception;
 pub mod expect;
 pub mod inventory;
+pub mod learn;
 pub mod pattern;
 pub mod picture;
 pub mod schedule;
@@ -27,7 +28,12 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
     trust(&mut record.fields, inventory);
     let Some(key) = &used.key else { return };
     let account = used.principal.account.as_deref();
-    let Some(domain) = inventory.domain_of(key, account, &Known::default) else { return };
+    let Some(domain) = inventory.domain_of(key, account, &Known::default) else {
+        if inventory.is_complete {
+            record.fields.set(derived::IN_NO_DOMAIN, FieldValue::Bool(true));
+        }
+        return;
+    };
     let call = expect::Call::of(used, record.name(), &record.fields, record.time);
     let judgement = expect::judge(domain, &call, inventory);
     let alias = inventory.alias_of(key).map(str::to_owned).or_else(|| key.alias.clone());

@@ -170,9 +170,9 @@ impl Plan {
         (self.step(now, &mut accounting), accounting)
     }
 
-    /// Learns from the matches of captures; how many groups did. Nobody is told of anything.
-    pub fn learn(&mut self, matches: &[crate::engine::matched::Match]) -> (usize, Commit) {
-        let learnt = self.engine.learn(matches);
+    /// Learns from what captures teach; how many groups did. Nobody is told of anything.
+    pub fn learn(&mut self, lessons: &[crate::engine::lesson::Lesson]) -> (usize, Commit) {
+        let learnt = self.engine.learn(lessons);
         (learnt, Commit { deltas: self.engine.take_step().deltas, outbox: Vec::new() })
     }
 
