@@ -8,8 +8,8 @@ use crate::alert::redact::printable;
 use crate::keys::expect::short_name;
 use crate::keys::inventory::Inventory;
 use crate::keys::learn::drift::Drift;
-use crate::keys::learn::propose::Proposal;
-use crate::keys::learn::support::{Support, date, thousands};
+use crate::keys::learn::propose::{Proposal, ProposedDomain};
+use crate::keys::learn::support::{Support, date, plural, thousands};
 
 /// Rows of each table; JSON has all.
 const MAX_ROWS: usize = 200;
@@ -112,21 +112,19 @@ pub fn json(drift: &Drift, inventory: &Inventory) -> String {
 /// What was proposed, in a few words.
 #[must_use]
 pub fn of_proposal(proposal: &Proposal) -> String {
-    let count = |of: fn(&crate::keys::learn::propose::ProposedDomain) -> usize| {
-        thousands(proposal.domains.iter().map(of).sum::<usize>() as u64)
-    };
+    let count = |of: fn(&ProposedDomain) -> usize| proposal.domains.iter().map(of).sum::<usize>() as u64;
     let Proposal { domains, support, .. } = proposal;
     let mut out = format!(
-        "{} domains with {} keys, {} lines of expected use and {} to review, from {} uses on {} days",
-        thousands(domains.len() as u64),
-        count(|domain| domain.keys.len()),
-        count(|domain| domain.lines.len()),
-        count(|domain| domain.review.len()),
-        thousands(support.uses),
-        support.days(),
+        "{} with {}, {} of expected use and {} to review, from {} on {}",
+        plural(domains.len() as u64, "domain"),
+        plural(count(|domain| domain.keys.len()), "key"),
+        plural(count(|domain| domain.lines.len()), "line"),
+        thousands(count(|domain| domain.review.len())),
+        plural(support.uses, "use"),
+        plural(support.days() as u64, "day"),
     );
     for what in &proposal.left_out {
-        let _ = write!(out, "\nnot all of it: {what}");
+        let _ = write!(out, "\nnot all of it: {}", printable(what));
     }
     out
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kmswatch::alert::redact::Redaction;
 use kmswatch::keys::inventory::Inventory;
 use kmswatch::pipeline::plan::analyze::Analyzer;
-use kmswatch::pipeline::replay::{FileResult, Reader, Window, incidents};
+use kmswatch::pipeline::replay::{FileResult, PieceReader as _, Reader, Window, incidents};
 use kmswatch::rule::{Level, RuleSet, pack};
 use kmswatch::time::{EventTime, Span};
 
@@ -188,7 +188,7 @@ fn three_ordinary_weeks_raise_nothing_above_low() {
     let mut result = FileResult::default();
     reader.read(traffic.lines.as_bytes(), &mut result);
     assert_eq!((result.accounting.received, result.accounting.parked), (traffic.count, 0));
-    let alerts = incidents(&rules, vec![result], Redaction::default());
+    let alerts = incidents(&rules, vec![result], &[], Redaction::default());
     let graver: Vec<_> = alerts.iter().filter(|alert| alert.level > Level::Low).collect();
     let told: Vec<_> = graver
         .iter()

@@ -4,6 +4,7 @@
 
 mod benign;
 mod layering;
+mod learn;
 mod noise;
 mod replay;
 mod rules;

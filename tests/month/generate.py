@@ -114,9 +114,11 @@ class Month:
 
     # --- the ordinary month -------------------------------------------------------------------------------------
 
-    def spread(self, share, hours, days, make):
-        """`share` of all records, spread over the month by its rhythm; `make(second, n)` makes one."""
-        weights = [days[(day + 3) % 7] * self.rng.uniform(0.92, 1.08) for day in range(DAYS)]
+    def spread(self, share, hours, days, make, end_of_month=1):
+        """`share` of all records, spread over the month by its rhythm; `make(second, n)` makes one. The last two
+        days have `end_of_month` times as much."""
+        busy = [end_of_month if day >= DAYS - 2 else 1 for day in range(DAYS)]
+        weights = [busy[day] * days[(day + 3) % 7] * self.rng.uniform(0.92, 1.08) for day in range(DAYS)]
         total = sum(weights)
         number = 0
         for day, weight in enumerate(weights):
@@ -139,10 +141,10 @@ class Month:
                    request={"keyId": f"alias/{['banking-token-vault-cards-key', 'banking-token-vault-ibans-key', 'banking-token-vault-wallets-key'][n % 3]}"})
 
         def detokenise(second, n):
-            record(second, "Decrypt", role("detokenisation-service", second), vault[n % 3], LAMBDA, context={"purpose": "token-vault", "customer": customer()})
+            record(second, "Decrypt", role("detokenisation-service", second), vault[n % 5 % 3 if n % 5 < 3 else 0], LAMBDA, context={"purpose": "token-vault", "customer": customer()})
 
-        self.spread(0.10, BUSINESS, QUIET_WEEKENDS, tokenise)
-        self.spread(0.16, BUSINESS, QUIET_WEEKENDS, detokenise)
+        self.spread(0.10, BUSINESS, QUIET_WEEKENDS, tokenise, end_of_month=2)
+        self.spread(0.16, BUSINESS, QUIET_WEEKENDS, detokenise, end_of_month=2)
 
         # S3: a key for each bucket; two get Bucket Keys in mid-month, two have had them all along.
         buckets = ["bank-pii", "bank-kyc", "bank-statements", "bank-letters", "bank-archive", "bank-reports"]
@@ -246,11 +248,8 @@ class Month:
         # Nightly and weekly jobs, with more to do at the end of the month.
         def statements(second, n):
             record(second, "GenerateDataKey", role("statements-batch", second), key("banking-batch-key"), source="203.0.113.3", context={"purpose": "statement"})
-            if second // 86400 >= DAYS - 2:
-                for more in range(3):
-                    record(second + more, "GenerateDataKey", role("statements-batch", second), key("banking-batch-key"), source="203.0.113.3", context={"purpose": "statement"})
 
-        self.spread(0.02, NIGHT, EVERY_DAY, statements)
+        self.spread(0.02, NIGHT, EVERY_DAY, statements, end_of_month=4)
         self.spread(0.004, NIGHT, SUNDAYS, lambda second, n: record(
             second, "Decrypt", role("backup-verify", second), key("banking-backup-key"), source="203.0.113.3", context={"purpose": "backup"}))
 

@@ -87,7 +87,7 @@ impl<'h> Ways<'h> {
 #[must_use]
 pub fn lines(principal: &str, seen: &PairHistory, options: Options) -> Lines {
     let place = place_of(seen, options);
-    let is_usable = can_be_written(principal);
+    let is_usable = is_principal(principal);
     let mut made = Lines::default();
     for (way, habit) in Ways::of(seen).0 {
         let mut line = Line {
@@ -106,20 +106,26 @@ pub fn lines(principal: &str, seen: &PairHistory, options: Options) -> Lines {
         if way.names.is_none() {
             line.remarks.push("its encryption context has more or longer names than fit here".to_owned());
         }
-        if !is_usable || !can_be_written(&way.via) {
-            line.remarks.push("its name has characters that are signs of patterns here".to_owned());
+        let is_usable = is_usable && is_literal(&way.via);
+        if !is_usable {
+            line.remarks.push("an inventory cannot name it so; see how its records name it".to_owned());
         }
         place.put_into(&mut line);
-        let expected = is_habit && is_usable && can_be_written(&way.via) && way.names.is_some();
+        let expected = is_habit && is_usable && way.names.is_some();
         if expected { merge_into(&mut made.expected, line) } else { made.review.push(line) }
     }
     merge_services(&mut made.expected);
     made
 }
 
-/// A `*` of a record must not become one of a pattern.
-fn can_be_written(text: &str) -> bool {
-    !text.contains(['*', '?']) && text.trim() == text && text.contains([':', '.', ' ']) || text == DIRECT
+/// Whether an inventory can name a principal so. A `*` of a record must not become one of a pattern,
+/// and a session is known by its role, which some records lack.
+fn is_principal(text: &str) -> bool {
+    is_literal(text) && text.contains(':') && !text.contains(":assumed-role/")
+}
+
+fn is_literal(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['*', '?']) && text.trim() == text
 }
 
 /// Lines that differ in their operation only are one.

@@ -54,6 +54,8 @@ pub fn networks<'a>(
             members.into_iter().for_each(|(address, support)| sort(IpNet::from(address), support.clone()));
         }
     }
+    found.expected.sort_by_key(|(network, _)| *network);
+    found.rare.sort_by_key(|(network, _)| *network);
     let uses = |networks: &[(IpNet, Support)]| networks.iter().map(|(_, support)| support.uses).sum::<u64>();
     let (often, seldom) = (uses(&found.expected), uses(&found.rare));
     found.is_anywhere |= found.expected.len() > MAX_NETWORKS || wanders(found.rare.len(), seldom, often);

@@ -36,6 +36,8 @@ pub struct Proposal {
     pub domains: Vec<ProposedDomain>,
     /// What it was made of.
     pub support: Support,
+    /// Attempts that were refused on keys that nobody used.
+    pub denied: Refused,
     /// No key that was used is missing.
     pub has_every_key: bool,
     /// What did not fit, in words.
@@ -53,9 +55,12 @@ pub struct ProposedDomain {
     pub lines: Vec<Line>,
     /// What was seen too seldom to be expected.
     pub review: Vec<Line>,
-    /// Attempts on its keys that were refused.
-    pub denied: Vec<(Attempt, Support)>,
+    /// Attempts on its keys that were refused, by principal and operation.
+    pub denied: Refused,
 }
+
+/// Attempts that were refused, by principal and operation.
+pub type Refused = BTreeMap<(String, String), Support>;
 
 /// A key of a domain.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,7 +92,8 @@ type Member<'k> = (&'k String, &'k Key);
 /// Makes a proposal.
 #[must_use]
 pub fn propose(history: &History, options: Options) -> Proposal {
-    let keys = keys_of(history);
+    let mut keys = keys_of(history);
+    let namesakes = take_namesakes(&mut keys);
     let owners = aliases_of(&keys);
     // By what they are used for; a key that stands alone has its name beside that.
     let mut clusters: BTreeMap<(Profile, Option<String>), Vec<Member<'_>>> = BTreeMap::new();
@@ -103,12 +109,12 @@ pub fn propose(history: &History, options: Options) -> Proposal {
     domains.sort_by(|a, b| first_name(a).cmp(&first_name(b)));
     name_all(&mut domains);
     domains.sort_by(|a, b| a.name.cmp(&b.name));
-    Proposal {
-        domains,
-        support: history.support.clone(),
-        has_every_key: !history.pairs.is_partial(),
-        left_out: left_out(history),
-    }
+    let mut left_out = left_out(history);
+    let has_every_key = !history.pairs.is_partial() && namesakes.is_empty();
+    left_out.extend(namesakes.into_iter().map(|name| format!("the key {name}: another one has its id")));
+    let known: BTreeSet<&String> = keys.values().flat_map(|key| &key.names).collect();
+    let denied = refused(history, |key| !known.contains(key));
+    Proposal { domains, support: history.support.clone(), denied, has_every_key, left_out }
 }
 
 fn first_name(domain: &ProposedDomain) -> Option<&String> {
@@ -148,6 +154,24 @@ fn keys_of(history: &History) -> BTreeMap<String, Key> {
         }
     }
     keys
+}
+
+/// An inventory knows keys by their id as well, so of those that have the same one only the first can
+/// be in it. Ids are unique, but not in captures that were made anonymous.
+fn take_namesakes(keys: &mut BTreeMap<String, Key>) -> Vec<String> {
+    let id_of = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+    let mut ids: BTreeMap<String, String> = BTreeMap::new();
+    let mut others = Vec::new();
+    for (same, key) in keys.iter() {
+        let is_taken = |id: &String| ids.get(id).is_some_and(|owner| owner != same);
+        if key.names.iter().map(|name| id_of(name)).any(|id| is_taken(&id)) {
+            others.push(same.clone());
+        } else {
+            ids.extend(key.names.iter().map(|name| (id_of(name), same.clone())));
+        }
+    }
+    others.iter().for_each(|same| drop(keys.remove(same)));
+    others
 }
 
 /// By alias: how many keys have it.
@@ -201,49 +225,70 @@ fn domain_of(
         domain.lines.extend(made.expected);
         domain.review.extend(made.review);
     }
-    let denied = history.denied.iter().filter(|(attempt, _)| names.contains(&attempt.key));
-    domain.denied = denied.map(|(attempt, support)| (attempt.clone(), support.clone())).collect();
+    domain.keys.sort_by(|a, b| (&a.alias, &a.names).cmp(&(&b.alias, &b.names)));
+    domain.denied = refused(history, |key| names.contains(key));
     domain
 }
 
-/// Names the domains, in their order: by what their aliases have in common, else by the one role that
-/// uses them, else by number.
+fn refused(history: &History, is_meant: impl Fn(&String) -> bool) -> Refused {
+    let mut found = Refused::new();
+    for (Attempt { key, principal, operation }, support) in history.denied.iter() {
+        if is_meant(key) {
+            found.entry((principal.clone(), operation.clone())).or_default().merge(support.clone());
+        }
+    }
+    found
+}
+
+/// Names the domains, in their order: by what their aliases have in common, if that is theirs alone,
+/// else by the one role that uses them or the first alias, else by number.
 fn name_all(domains: &mut [ProposedDomain]) {
+    let all: Vec<Vec<Vec<String>>> =
+        domains.iter().map(|domain| domain.keys.iter().filter_map(words).collect()).collect();
     let mut taken = BTreeSet::new();
     let mut number = 0;
-    for domain in domains {
-        let name = by_aliases(domain).or_else(|| by_role(domain)).unwrap_or_else(|| {
+    for (at, domain) in domains.iter_mut().enumerate() {
+        let own = all.get(at).map(Vec::as_slice).unwrap_or_default();
+        let others = all.iter().enumerate().filter(|(other, _)| *other != at).flat_map(|(_, aliases)| aliases);
+        let shared = in_common(own);
+        let is_theirs = others.into_iter().all(|alias| !alias.starts_with(&shared));
+        let by_aliases = if is_theirs { name_of(&shared) } else { None };
+        let first = || own.iter().min().and_then(|alias| name_of(alias));
+        let name = by_aliases.or_else(|| by_role(domain)).or_else(first).unwrap_or_else(|| {
             number += 1;
             format!("domain-{number}")
         });
-        let variants = std::iter::once(name.clone()).chain((2_u32..).map(|more| format!("{name}-{more}")));
-        if let Some(free) = variants.into_iter().find(|variant| !taken.contains(variant)) {
+        let mut variants = std::iter::once(name.clone()).chain((2_u32..).map(|more| format!("{name}-{more}")));
+        if let Some(free) = variants.find(|variant| !taken.contains(variant)) {
             taken.insert(free.clone());
             domain.name = free;
         }
     }
 }
 
-fn by_aliases(domain: &ProposedDomain) -> Option<String> {
-    let alias_of = |key: &ProposedKey| key.alias.clone().or_else(|| key.shared_aliases.first().cloned());
-    let aliases: Vec<String> = domain.keys.iter().filter_map(alias_of).collect();
-    let (first, rest) = aliases.split_first()?;
-    if aliases.len() * 2 < domain.keys.len() {
-        return None;
+/// The words of a key's alias; `key` at its end says nothing.
+fn words(key: &ProposedKey) -> Option<Vec<String>> {
+    let alias = key.alias.as_ref().or_else(|| key.shared_aliases.first())?;
+    let name = alias.strip_prefix("alias/").unwrap_or(alias).replace(['/', '_'], "-");
+    let mut words: Vec<_> = name.split('-').filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
+    if words.len() > 1 && words.last().is_some_and(|word| word == "key") {
+        words.pop();
     }
-    let words = |alias: &str| {
-        let name = alias.strip_prefix("alias/").unwrap_or(alias).replace(['/', '_'], "-");
-        name.split('-').filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect::<Vec<_>>()
-    };
-    let mut shared = words(first);
+    Some(words)
+}
+
+fn in_common(aliases: &[Vec<String>]) -> Vec<String> {
+    let Some((first, rest)) = aliases.split_first() else { return Vec::new() };
+    let mut shared = first.clone();
     for alias in rest {
-        let same = shared.iter().zip(words(alias)).take_while(|(one, other)| *one == other).count();
+        let same = shared.iter().zip(alias).take_while(|(one, other)| one == other).count();
         shared.truncate(same);
     }
-    if shared.len() > 1 && shared.last().is_some_and(|word| word == "key") {
-        shared.pop();
-    }
-    let name = shared.join("-");
+    shared
+}
+
+fn name_of(words: &[String]) -> Option<String> {
+    let name = words.join("-");
     (name.len() >= 3 && is_name(&name)).then_some(name)
 }
 

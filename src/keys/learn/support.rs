@@ -60,6 +60,13 @@ impl Support {
         self.days.iter().copied()
     }
 
+    /// `1,204 uses on 20 days, last 2026-01-30`, of whatever it was.
+    #[must_use]
+    pub fn in_words(&self, one: &str) -> String {
+        let (uses, days) = (plural(self.uses, one), plural(self.days() as u64, "day"));
+        format!("{uses} on {days}, last {}", date(self.last))
+    }
+
     /// Whether it is a habit: on `least_days` days, or on two that are about a week apart.
     #[must_use]
     pub fn is_habit(&self, least_days: usize) -> bool {
@@ -86,8 +93,7 @@ pub fn day_of(time: EventTime) -> i64 {
 /// `1,204 uses on 20 days, last 2026-01-30`.
 impl fmt::Display for Support {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |count: u64, one: &str| format!("{} {one}{}", thousands(count), if count == 1 { "" } else { "s" });
-        write!(f, "{} on {}, last {}", plural(self.uses, "use"), plural(self.days() as u64, "day"), date(self.last))
+        f.write_str(&self.in_words("use"))
     }
 }
 
@@ -103,6 +109,12 @@ pub fn thousands(count: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `1 day`, `1,204 days`.
+#[must_use]
+pub fn plural(count: u64, one: &str) -> String {
+    format!("{} {one}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// The date of an instant by UTC.

@@ -119,7 +119,7 @@ fn a_single_visit_is_for_review_and_what_was_denied_is_not_learnt() {
     assert_eq!(visit.is_expected(&inventory), Some(false));
     assert_eq!(Made { error: "", ..denied }.is_expected(&inventory), Some(false));
     assert!(text.contains("# rare: 300 uses on 1 day, last 2026-01-07, review"), "{text}");
-    assert!(text.contains(r#"#   "arn:aws:iam::111122223333:role/nosy" "Decrypt": 19 uses on 19 days"#), "{text}");
+    assert!(text.contains(r#"#   "arn:aws:iam::111122223333:role/nosy" "Decrypt": 19 attempts on 19 days"#), "{text}");
     let only = written(&vec![visit.clone(); 300]);
     assert_eq!(
         visit.is_expected(&only.0),
@@ -166,8 +166,21 @@ fn keys_that_are_used_alike_form_a_domain() {
     let (inventory, text) = written(&all.concat());
     let names: Vec<_> = inventory.domains.iter().map(|domain| domain.name.as_str()).collect();
     assert_eq!(names, ["fraud", "vault"], "{text}");
+    assert!(inventory.is_complete);
     assert_eq!(inventory.domains[1].key_names.len(), 4, "two ARNs with their aliases\n{text}");
     assert_eq!(named("k-2", "vault-tokens-key").is_expected(&inventory), Some(true));
+}
+
+/// As in captures that were made anonymous: one id in two accounts, a session without its role.
+#[test]
+fn what_an_inventory_cannot_name_is_told_and_the_rest_is_written() {
+    let foreign = Made { key: "arn:aws:kms:eu-west-1:999988887777:key/k-1".to_owned(), ..Made::default() };
+    let session = Made { role: "x:assumed-role/pay/s".to_owned(), ..Made::default() };
+    let (inventory, text) =
+        written(&[daily(1..9, &Made::default()), daily(1..9, &foreign), daily(1..9, &session)].concat());
+    assert!(text.contains("# NOT ALL OF IT: the key arn:aws:kms:eu-west-1:999988887777:key/k-1: another"), "{text}");
+    assert!(!inventory.is_complete && text.contains("# an inventory cannot name it so"), "{text}");
+    assert_eq!(Made::default().is_expected(&inventory), Some(true));
 }
 
 /// A replica of a multi-Region key is the same key, and its Region is a matter of the line.

@@ -6,9 +6,8 @@
 use std::fmt::Write as _;
 
 use super::line::Line;
-use super::propose::{Options, Proposal, ProposedDomain, ProposedKey};
-use super::support::{date, thousands};
-use crate::event::key::KeyRef;
+use super::propose::{Options, Proposal, ProposedDomain, ProposedKey, Refused};
+use super::support::{date, plural, thousands};
 
 /// Denied attempts listed for one domain.
 const MAX_DENIED: usize = 20;
@@ -19,17 +18,18 @@ pub fn inventory(proposal: &Proposal, options: Options) -> String {
     let mut out = Out::default();
     let Proposal { support, domains, left_out, .. } = proposal;
     out.comment(0, "Proposed by `kmswatch keys learn`; a person has to review it before it decides anything.");
-    if support.uses == 0 {
+    if domains.is_empty() {
         out.comment(0, "No cryptographic use of a key was seen.");
         out.line(0, "domains: []");
+        write_denied(&mut out, 0, "Denied on keys that nobody used:", &proposal.denied);
         return out.text;
     }
     out.comment(
         0,
         &format!(
-            "Learnt from {} uses on {} days, {} to {}.",
-            thousands(support.uses),
-            thousands(support.days() as u64),
+            "Learnt from {} on {}, {} to {}.",
+            plural(support.uses, "use"),
+            plural(support.days() as u64, "day"),
             date(support.first),
             date(support.last)
         ),
@@ -37,8 +37,8 @@ pub fn inventory(proposal: &Proposal, options: Options) -> String {
     out.comment(
         0,
         &format!(
-            "Expected is what was seen on {} days or more, or on two that are about a week apart. What was",
-            options.least_days
+            "Expected is what was seen on {} or more, or on two that are about a week apart. What was",
+            plural(options.least_days as u64, "day")
         ),
     );
     out.comment(0, "rarer stands under `review` as a comment and is unexpected until somebody takes the # away.");
@@ -53,6 +53,7 @@ pub fn inventory(proposal: &Proposal, options: Options) -> String {
     for domain in domains {
         write_domain(&mut out, domain);
     }
+    write_denied(&mut out, 0, "Denied on keys that nobody used:", &proposal.denied);
     out.text
 }
 
@@ -77,14 +78,19 @@ fn write_domain(out: &mut Out, domain: &ProposedDomain) {
             write_line(out, line, Kind::Review);
         }
     }
-    if !domain.denied.is_empty() {
-        out.comment(2, "denied, never learnt as expected:");
-        for (attempt, support) in domain.denied.iter().take(MAX_DENIED) {
-            out.comment(2, &format!("  {} {}: {support}", quoted(&attempt.principal), quoted(&attempt.operation)));
-        }
-        if domain.denied.len() > MAX_DENIED {
-            out.comment(2, &format!("  and {} more", domain.denied.len() - MAX_DENIED));
-        }
+    write_denied(out, 2, "denied, never learnt as expected:", &domain.denied);
+}
+
+fn write_denied(out: &mut Out, depth: usize, head: &str, denied: &Refused) {
+    if !denied.is_empty() {
+        out.comment(depth, head);
+    }
+    for ((principal, operation), support) in denied.iter().take(MAX_DENIED) {
+        let attempts = support.in_words("attempt");
+        out.comment(depth, &format!("  {} {}: {attempts}", quoted(principal), quoted(operation)));
+    }
+    if denied.len() > MAX_DENIED {
+        out.comment(depth, &format!("  and {} more", denied.len() - MAX_DENIED));
     }
 }
 
@@ -97,10 +103,6 @@ fn write_key(out: &mut Out, key: &ProposedKey) {
             if at == 0 { format!("  # {}", key.support) } else { "  # the same key in another Region".into() };
         let alias = key.alias.as_ref().filter(|alias| at == 0 && *alias != name);
         let kind = if name.starts_with("arn:") { "arn" } else { "id" };
-        if KeyRef::parse(name).is_none() {
-            out.comment(3, &format!("no key that an inventory can name: {}{support}", quoted(name)));
-            continue;
-        }
         match alias {
             Some(alias) => out.line(3, &format!("- {{alias: {}, {kind}: {}}}{support}", quoted(alias), quoted(name))),
             None => out.line(3, &format!("- {}{support}", quoted(name))),
