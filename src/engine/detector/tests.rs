@@ -301,7 +301,7 @@ proptest! {
     #[test]
     fn rate(days in prop::collection::vec(prop::collection::vec((0..DAY, 0..=LATENESS), 0..7), 20..45),
             restarts in prop::collection::vec(any::<bool>(), 200)) {
-        let rate = Rate { every: secs(DAY), history: secs(28 * DAY), weeks: 2, spike: Some(1.0), drop: Some(1.0), least: 2 };
+        let rate = Rate { every: secs(DAY), history: secs(28 * DAY), weeks: 2, spike: Some(1.0), times: None, drop: Some(1.0), least: 2 };
         let one = |day: usize, time: i64, late: i64| One { time: day as i64 * DAY + time, group: 0, says: 0, late };
         let mut list: Vec<One> = days.iter().enumerate().flat_map(|(day, times)| times.iter().map(move |(time, late)| one(day, *time, *late))).collect();
         list.extend((0..days.len()).step_by(7).map(|day| one(day, 0, 0)));
@@ -444,6 +444,26 @@ fn a_silent_lane_is_an_absence_soon_and_a_busy_one_with_a_backlog_is_not() {
     assert!(changes(&mut world).is_empty());
 }
 
+/// Twice the usual is a month's end; what is read in bulk is many times as much.
+#[test]
+fn a_spike_may_have_to_be_many_times_the_usual() {
+    let rate = |times| Rate {
+        every: secs(DAY),
+        history: secs(35 * DAY),
+        weeks: 3,
+        spike: Some(8.0),
+        times,
+        drop: None,
+        least: 5,
+    };
+    let usual = Usual::of(vec![990, 1000, 1010], 3).unwrap();
+    let at_least = |times| usual.spike(&rate(times)).unwrap();
+    assert!(at_least(None) < 2000.0 && at_least(Some(1.0)) < 2000.0);
+    assert!((at_least(Some(3.0)) - 3000.0).abs() < 1e-9);
+    let few = Usual::of(vec![4, 4, 4], 3).unwrap();
+    assert!(few.spike(&rate(Some(3.0))).unwrap() > 12.0, "of few the spread decides");
+}
+
 /// By way of a file, in two parts.
 fn learn(world: &mut World, history: &[Match]) -> usize {
     let (early, late) = history.split_at(history.len() / 3);
@@ -495,8 +515,15 @@ fn what_was_learnt_from_captures_is_known_and_nobody_is_told() {
     world.engine.apply(&record(101, 41 * DAY, 1), at(41 * DAY));
     assert_eq!(changes(&mut world)[0].0, Change::Opened, "new, and learning is over");
 
-    let rate =
-        Rate { every: secs(DAY), history: secs(35 * DAY), weeks: 3, spike: Some(3.0), drop: Some(2.0), least: 5 };
+    let rate = Rate {
+        every: secs(DAY),
+        history: secs(35 * DAY),
+        weeks: 3,
+        spike: Some(3.0),
+        times: None,
+        drop: Some(2.0),
+        least: 5,
+    };
     let mut world = World::of(Detector::Rate(rate));
     let busy = |day: usize| (0..20).map(move |n| record(day * 100 + n, day as i64 * DAY + n as i64, 0));
     let history: Vec<Match> = (0..30).flat_map(busy).collect();

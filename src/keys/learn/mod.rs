@@ -1,7 +1,7 @@
 //! Expected use learnt from history: from captures to a proposed inventory, for a person to review.
 //!
-//! [`history`] counts who used which key how; [`propose`] makes domains and lines of expected use of
-//! it; [`write`] puts them down as an inventory file in which every line says how well it is
+//! [`history`] counts who used which key how; [`mod@propose`] makes domains and lines of expected use of
+//! it; [`mod@write`] puts them down as an inventory file in which every line says how well it is
 //! supported; [`drift`] compares captures with an inventory that is there.
 //!
 //! Invariant: what comes out hangs on the set of records alone, not on their order, nor on how they
