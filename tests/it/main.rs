@@ -6,6 +6,7 @@ mod banking;
 mod benign;
 mod evidence;
 mod layering;
+mod learn;
 mod noise;
 mod oddities;
 mod picture;
