@@ -105,7 +105,14 @@ impl Group {
             tell(self, Change::Opened, &incident);
             incident.announced = incident.count;
         } else if incident.closed.is_some() && !newly_closed {
-            // Told as closed; what still comes late changes nothing for whoever was paged.
+            // Told as closed. What comes late changes the last word, and rings when it is graver.
+            if graver {
+                tell(self, Change::Escalated, &incident);
+            }
+            if graver || incident.count != incident.announced {
+                tell(self, Change::Ended, &incident);
+                incident.announced = incident.count;
+            }
         } else if graver {
             tell(self, Change::Escalated, &incident);
             incident.announced = incident.count;
@@ -115,6 +122,7 @@ impl Group {
         }
         if newly_closed {
             tell(self, Change::Ended, &incident);
+            incident.announced = incident.count;
         }
         let position = self.incidents.partition_point(|other| other.start < incident.start);
         self.incidents.insert(position, incident);

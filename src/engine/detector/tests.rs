@@ -455,6 +455,25 @@ fn a_late_record_makes_one_case_two() {
     assert_eq!(step.transitions[0].snapshot.incident.id, step.transitions[2].snapshot.incident.id);
 }
 
+/// What belongs to a case and comes after it was told as closed: the last word counts it, and what makes
+/// it graver rings.
+#[test]
+fn what_comes_after_the_end_of_a_case_was_told_is_told_too() {
+    let escalation = |note: &str| Escalation { level: Level::Critical, when: Trigger::Record, note: note.to_owned() };
+    let escalations = vec![escalation("used"), escalation("gone")];
+    let mut world = World::of(Detector::Case(Case { keep: secs(DAY), deadline: None, escalations }));
+    let mut apply = |id, time, says| {
+        world.engine.apply(&matched(id, One { time, group: 0, says, late: 0 }), at(300));
+        let told = world.engine.take_step().transitions;
+        told.iter().map(|one| (one.change.clone(), one.snapshot.incident.count)).collect::<Vec<_>>()
+    };
+    assert_eq!(apply(1, 100, 0), [(Change::Opened, 1)]);
+    assert_eq!(apply(2, 200, 1), [(Change::Ended, 2)]);
+    assert_eq!(apply(3, 150, 0), [(Change::Ended, 3)]);
+    assert_eq!(apply(4, 160, 2), [(Change::Escalated, 4), (Change::Ended, 4)]);
+    assert_eq!(apply(4, 160, 2), []);
+}
+
 #[test]
 fn a_silent_lane_is_an_absence_soon_and_a_busy_one_with_a_backlog_is_not() {
     let detector = Detector::Absence(Absence { after: secs(600), steady: Span::ZERO, forget: secs(DAY) });
