@@ -2,7 +2,10 @@
 //! adapters.
 
 pub mod check;
+pub mod explain;
+pub mod keys;
 pub mod list;
+mod picture;
 mod reload;
 pub mod replay;
 pub mod rules;
@@ -54,6 +57,10 @@ enum Command {
     Replay(replay::Args),
     /// Teach the service what is usual, from captured files
     Seed(seed::Args),
+    /// Say why a record was told of, or was not
+    Explain(explain::Args),
+    /// What is known of keys
+    Keys(keys::Args),
     /// Look for mistakes in rules
     Check(check::Args),
     /// Run the examples that rules carry
@@ -78,6 +85,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Seed(args) => seed::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),

@@ -59,7 +59,7 @@ pub struct Args {
 }
 
 /// The system's clock: the one place that asks for the time.
-struct SystemClock;
+pub(super) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> EventTime {

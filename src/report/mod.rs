@@ -5,5 +5,7 @@
 
 pub mod check;
 pub mod examples;
+pub mod explain;
+pub mod keys;
 pub mod replay;
 pub mod rules;
