@@ -441,7 +441,7 @@ mod tests {
         check(re_encrypt, &Inventory::default(), &mut seen);
         let denied = r#"{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","errorCode":"AccessDenied","errorMessage":"not allowed on resource: arn:aws:kms:eu-west-1:111122223333:key/a because","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/pay/s"}}"#;
         check(denied, &Inventory::default(), &mut seen);
-        let break_glass = "domains: [{name: d, keys: [a], tier: t, owner: o, retired: true, attested: true}]\nbreak_glass: [{ticket: T, principals: ['*'], start: 2026-01-05T00:00:00Z, until: 2026-01-06T00:00:00Z}]\naccounts: ['1']\napproved_regions: [eu-west-1]\n";
+        let break_glass = "domains: [{name: d, keys: [a], tier: t, owner: o, retired: true, attested: true}]\nbreak_glass: [{ticket: T, principals: ['*'], start: 2026-01-05T00:00:00Z, until: 2026-01-06T00:00:00Z}]\naccounts: ['111122223333']\napproved_regions: [eu-west-1]\n";
         let used = r#"{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","recipientAccountId":"111122223333","resources":[{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}],"requestParameters":{"replicaRegion":"us-east-1"}}"#;
         check(used, &Inventory::parse("keys", break_glass).unwrap(), &mut seen);
         let missing: Vec<_> = derived::each().map(|(_, path)| path).filter(|path| !seen.contains(path)).collect();

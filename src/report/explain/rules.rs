@@ -183,13 +183,8 @@ pub(super) fn of(record: &Record<'_>, rules: &RuleSet, options: &Options) -> Rul
     }
     let share = |missed: &Missed| (missed.of - missed.held) * 1000 / missed.of.max(1);
     missed.sort_by(|(level_a, a), (level_b, b)| {
-        (a.distance, level_a, share(a), &a.rule.path, &a.rule.title).cmp(&(
-            b.distance,
-            level_b,
-            share(b),
-            &b.rule.path,
-            &b.rule.title,
-        ))
+        let names = |missed: &Missed| (missed.rule.path.clone(), missed.rule.title.clone());
+        (a.distance, share(a), level_a, names(a)).cmp(&(b.distance, share(b), level_b, names(b)))
     });
     let all = options.all || options.rule.is_some();
     let near = missed.iter().take_while(|(_, one)| one.distance <= MAX_DISTANCE).count().min(MAX_NEAR);

@@ -60,7 +60,7 @@ fn origin(field: &Derived) -> String {
     let from = field.from.join(", ");
     match (field.kind, from.is_empty()) {
         ("copied", _) => format!("from {from}"),
-        ("part", _) => format!("from {from}: {}", field.how),
+        ("part" | "inventory", _) => format!("from {from}: {}", field.how),
         (_, true) => field.how.clone(),
         _ => format!("{} ({from})", field.how),
     }
@@ -106,7 +106,8 @@ fn expected(out: &mut String, expectation: &Expectation) {
 }
 
 fn nearest_line(out: &mut String, line: &Line) {
-    let _ = writeln!(out, "  nearest   line {} of the inventory", line.line);
+    let verb = if line.parts.iter().all(|part| part.met) { "met by" } else { "nearest" };
+    let _ = writeln!(out, "  {verb:<9} line {} of the inventory", line.line);
     for part in line.parts.iter().filter(|part| !part.wanted.is_empty()) {
         let name = match &part.entry {
             Some(entry) => format!("{} {entry}", part.part),
@@ -148,12 +149,14 @@ fn rules(out: &mut String, rules: &Rules) {
         out.push_str("\nRULES THAT DO NOT MATCH, THE NEAREST FIRST\n");
         rules.near.iter().for_each(|missed| miss_of(out, missed));
     }
-    out.push('\n');
+    if rules.not_shown + rules.not_considered > 0 {
+        out.push('\n');
+    }
     if rules.not_shown > 0 {
-        let _ = writeln!(out, "{} more conditions for such calls lack more; --all shows them", rules.not_shown);
+        let _ = writeln!(out, "not shown: {} for such calls that lack more (--all shows them)", rules.not_shown);
     }
     if rules.not_considered > 0 {
-        let _ = writeln!(out, "{} conditions are for other calls", rules.not_considered);
+        let _ = writeln!(out, "not looked at: {} for other calls", rules.not_considered);
     }
 }
 
@@ -193,7 +196,7 @@ fn miss_of(out: &mut String, missed: &Missed) {
         "escalates" => "it does not make a case graver: ",
         _ => "",
     };
-    let _ = writeln!(out, "    {role}{} of {} items are as wanted; it lacks", missed.held, missed.of);
+    let _ = writeln!(out, "    {role}{} of {} items are as wanted; in the way", missed.held, missed.of);
     missed.hindrances.iter().for_each(|hindered| hindrance(out, hindered));
     items(out, &missed.items);
 }
@@ -208,9 +211,11 @@ fn hindrance(out: &mut String, hindered: &Hindered) {
         _ => Ok(()),
     };
     for item in &hindered.items {
-        let selection = name.filter(|_| hindered.kind == "item").map(|name| format!("{name}: ")).unwrap_or_default();
-        let not = if hindered.kind == "item" && hindered.holds { "not " } else { "" };
-        let _ = writeln!(out, "      {selection}{not}{}", item_of(item));
+        let is_item = hindered.kind == "item";
+        let selection = name.filter(|_| is_item).map(|name| format!("{name}: ")).unwrap_or_default();
+        let not = if is_item && hindered.holds { "not " } else { "" };
+        let indent = if is_item { "" } else { "  " };
+        let _ = writeln!(out, "      {indent}{selection}{not}{}", item_of(item));
     }
 }
 

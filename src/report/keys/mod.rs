@@ -131,20 +131,20 @@ impl Sources<'_> {
             policy: policy::of(portrait, arn, self.at),
             grants: about::grants(portrait, arn, self.at, self.redaction),
             users: users::actual(arn, portrait, domain, self),
-            expected: users::expected(portrait, domain),
+            expected: users::expected(portrait, domain, self.at),
             incidents: self.incidents_of(arn, portrait),
             aliases: aliases.iter().map(|alias| printable(alias)).collect(),
             as_of: self.at,
         }
     }
 
-    /// The names of a key: those that KMS told, then the inventory's.
+    /// The names of a key: the inventory's, then those that KMS told.
     #[must_use]
     pub fn aliases(&self, arn: &str) -> Vec<String> {
-        let mut aliases = self.picture.aliases_of(arn, self.at);
         let own = KeyRef::parse(arn).and_then(|key| self.inventory.alias_of(&key).map(str::to_owned));
-        aliases.extend(own.filter(|alias| !aliases.contains(alias)));
-        aliases
+        let told = self.picture.aliases_of(arn, self.at);
+        let others = told.into_iter().filter(|alias| own.as_ref() != Some(alias)).collect::<Vec<_>>();
+        own.iter().cloned().chain(others).collect()
     }
 
     fn domain(&self, arn: &str) -> Option<&Domain> {

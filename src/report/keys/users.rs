@@ -88,9 +88,10 @@ pub(super) fn actual(arn: &str, portrait: &Portrait, domain: Option<&Domain>, so
     all
 }
 
-pub(super) fn expected(portrait: &Portrait, domain: Option<&Domain>) -> Vec<Line> {
-    let is_seen =
-        |line: &Expect| portrait.users().any(|(who, user)| user.operations.iter().any(|name| is_for(line, who, name)));
+pub(super) fn expected(portrait: &Portrait, domain: Option<&Domain>, at: EventTime) -> Vec<Line> {
+    let uses = |line: &Expect, who: &str, user: &User| user.operations.iter().any(|name| is_for(line, who, name));
+    let users: Vec<_> = portrait.users().filter(|(_, user)| user.first <= at).collect();
+    let is_seen = |line: &Expect| users.iter().any(|(who, user)| uses(line, who, user));
     let lines = domain.into_iter().flat_map(|domain| &domain.expect);
     lines.map(|line| Line { line: line.line, in_words: in_words(line), seen: is_seen(line) }).collect()
 }
