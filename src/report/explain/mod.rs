@@ -59,7 +59,7 @@ use crate::keys::enrich;
 use crate::keys::picture::Picture;
 use crate::pipeline::plan::analyze::Analyzer;
 use context::Known;
-use origin::{Kind, Origins};
+use origin::{Kind, Origin, Origins};
 
 /// What records came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -200,7 +200,10 @@ impl Explainer<'_> {
         let redaction = self.options.redaction;
         let one = |(id, name)| {
             let values = fields.values(id);
-            let origin = origins.of(id)?;
+            if values.is_empty() {
+                return None;
+            }
+            let origin = origins.of(id).unwrap_or_else(Origin::unknown);
             let shown = values.iter().take(MAX_VALUES).map(|value| printable(&redaction.value(name, value))).collect();
             let kind = match origin.kind {
                 Kind::Copied => "copied",

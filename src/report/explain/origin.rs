@@ -24,6 +24,14 @@ pub struct Origin {
     pub how: String,
 }
 
+impl Origin {
+    /// Of a value that is there and not found again.
+    #[must_use]
+    pub fn unknown() -> Self {
+        worked_out(Vec::new(), "worked out; what of was not found again")
+    }
+}
+
 /// How a value was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -339,7 +347,10 @@ impl Origins<'_> {
                 |(at, value)| elements(at, value).into_iter().filter_map(|(at, value)| member(&at, value, segment));
             found = found.into_iter().flat_map(step).collect();
         }
-        found
+        // A list of texts where one was expected: each stands for itself.
+        let has_text = |value: &Value| value.as_array().is_some_and(|items| items.iter().any(Value::is_string));
+        let each = |(at, value)| if has_text(value) { elements(at, value) } else { vec![(at, value)] };
+        found.into_iter().flat_map(each).collect()
     }
 }
 
