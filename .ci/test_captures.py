@@ -5,8 +5,13 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import evidence_jq  # noqa: E402
+
 CAPTURES = (ROOT / os.environ.get("CI_SHARED", "../shared") / "captures").resolve()
 BINARY = ROOT / "target" / "debug" / "kmswatch"
 
@@ -130,6 +135,24 @@ def test_every_unreadable_record_is_named_or_summed_up():
     summed = [int(more[1]) for line in lines if (more := re.search(r": and (\d+) more unreadable records?$", line))]
     named = [line for line in lines if re.search(r": record \d+", line)]
     assert len(named) + sum(summed) == unreadable
+
+
+def test_evidence_agrees_with_jq(tmp_path):
+    """Every key of every capture, by its ARN, and all that was denied."""
+    rows = 0
+    for source in sorted(CAPTURES.glob("*/records.jsonl")):
+        # Mark-up left in a published example gives one record two keys: `&ExampleAWSAccountNo1;` for an account.
+        lines = [line for line in source.read_text().splitlines() if "&Example" not in line]
+        path = tmp_path / f"{source.parent.name}.jsonl"
+        path.write_text("\n".join(lines))
+        records = [record for record in evidence_jq.records_in(path) if record.get("eventSource") == "kms.amazonaws.com"]
+        listed = {one.get("ARN") for record in records for one in record.get("resources") or []}
+        keys = {arn for arn in listed if arn and re.fullmatch(r"arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]+:key/[A-Za-z0-9-]+", arn)}
+        for question in evidence_jq.QUESTIONS:
+            for key in sorted(keys):
+                rows += len(evidence_jq.compare(question, key, records, path))
+        rows += len(evidence_jq.compare("denied", None, records, path))
+    assert rows > 300
 
 
 def test_threads_do_not_change_what_is_told():

@@ -46,6 +46,7 @@ pub mod keys;
 pub mod pipeline;
 pub mod report;
 pub mod rule;
+pub mod sim;
 pub mod sink;
 pub mod source;
 pub mod store;

@@ -101,12 +101,15 @@ pub enum Gauge {
     OutboxPending,
     Groups,
     Entries,
+    Keys,
+    KeysForgotten,
     Rules,
 }
 
 impl Gauge {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::OutboxPending, Self::Groups, Self::Entries, Self::Rules];
+    pub const ALL: &[Self] =
+        &[Self::OutboxPending, Self::Groups, Self::Entries, Self::Keys, Self::KeysForgotten, Self::Rules];
 
     /// Its name in the exposition, and what it shows.
     #[must_use]
@@ -115,6 +118,10 @@ impl Gauge {
             Self::OutboxPending => ("kmswatch_outbox_pending", "Alerts waiting for a sink"),
             Self::Groups => ("kmswatch_state_groups", "Groups of rules held in state"),
             Self::Entries => ("kmswatch_state_entries", "Matches held in state"),
+            Self::Keys => ("kmswatch_state_keys", "Keys of which something is known"),
+            Self::KeysForgotten => {
+                ("kmswatch_state_keys_forgotten", "Keys, grants, users and aliases given up at a limit since the start")
+            }
             Self::Rules => ("kmswatch_rules", "Rules in use"),
         }
     }
@@ -149,6 +156,16 @@ pub fn count(accounting: &Accounting) {
     }
 }
 
+/// Matches that suppressions took away, by ticket; the inventory bounds how many tickets there are.
+pub const SUPPRESSED: &str = "kmswatch_matches_suppressed_total";
+
+/// Adds what suppressions took away.
+pub fn count_suppressed(by_ticket: &std::collections::BTreeMap<String, u64>) {
+    for (ticket, count) in by_ticket {
+        metrics::counter!(SUPPRESSED, "ticket" => ticket.clone()).increment(*count);
+    }
+}
+
 /// Starts metrics; the handle renders them.
 ///
 /// # Errors
@@ -168,6 +185,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, String> {
         metrics::describe_gauge!(name, help);
         gauge.set(0);
     }
+    metrics::describe_counter!(SUPPRESSED, "Matches that a suppression of the inventory took away");
     metrics::describe_histogram!(END_TO_END_SECS, "From the event's time to the alert's delivery");
     Ok(handle)
 }

@@ -7,7 +7,7 @@ use super::{Alert, AlertKey, AlertRule, Expectation, Status};
 use crate::engine::Transition;
 use crate::engine::chain::dedup_key;
 use crate::engine::incident::{Change, Evidence};
-use crate::rule::Rule;
+use crate::rule::{CHANGE_FIELD, Rule};
 
 /// Number of the JSON format.
 pub const SCHEMA: u32 = 1;
@@ -62,6 +62,7 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
         level: incident.level.map_or(rule.level, |level| level.max(rule.level)),
         note: incident.note.as_deref().map(printable),
         summary: rule.summary.render(count, |path| value(path).map(|text| printable(&text))),
+        changes: changes_of(evidence),
         group: values.iter().map(|(path, text)| (path.clone(), printable(&redaction.field(path, text)))).collect(),
         count,
         first_event_time: evidence.first.unwrap_or(incident.start),
@@ -101,6 +102,17 @@ fn keys_of(evidence: &Evidence) -> Vec<AlertKey> {
         })
         .collect();
     keys.into_iter().collect()
+}
+
+fn changes_of(evidence: &Evidence) -> Vec<String> {
+    let mut changes: Vec<String> = Vec::new();
+    for change in evidence.samples.iter().filter_map(|(_, _, sample)| sample.details.get(CHANGE_FIELD)) {
+        let change = printable(change);
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
+    }
+    changes
 }
 
 fn principals_of(evidence: &Evidence) -> Vec<String> {

@@ -115,6 +115,9 @@ pub struct Alert {
     /// What there is to say beside the count: days left, what is usual.
     #[serde(default)]
     pub note: Option<String>,
+    /// What the first records changed, in words: a policy, a grant, an alias.
+    #[serde(default)]
+    pub changes: Vec<String>,
     /// What makes it one incident: field path and value.
     pub group: BTreeMap<String, String>,
     /// Distinct event IDs in evidence.

@@ -29,6 +29,7 @@ pub(crate) fn sample() -> Alert {
         level: Level::High,
         note: None,
         summary: "somebody disabled alias/vault".into(),
+        changes: vec!["alias/a goes from k-1 to k-2".to_owned()],
         group: BTreeMap::from([("kms.key_arn".into(), key.arn.clone())]),
         count: 2,
         first_event_time: time,

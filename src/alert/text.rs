@@ -43,6 +43,9 @@ pub fn render(alert: &Alert) -> String {
         let verdict = if alert.expected.verdict == Some(false) { "NOT EXPECTED" } else { "expected" };
         line("use", format!("{verdict}: {reason}"));
     }
+    for change in alert.changes.iter().take(3) {
+        line("changed", change.clone());
+    }
     line("note", alert.note.clone().unwrap_or_default());
     line("controls", alert.rule.controls.join(", "));
     if alert.late {

@@ -1,9 +1,10 @@
 //! `kmswatch explain`: why a record was told of, or was not.
 
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::captures::{Capture, captures, survey};
 use super::{Exit, Usage, picture, rules, say};
 use crate::alert::redact::{Redaction, printable};
 use crate::event::envelope::{EnvelopeLimits, Found, open};
@@ -41,6 +42,9 @@ pub struct Args {
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// What KMS said of its keys (`kmswatch keys import`)
+    #[arg(long = "snapshot", value_name = "FILE")]
+    snapshots: Vec<PathBuf>,
     /// Captures that tell what had happened to the key before
     #[arg(long, value_name = "PATH", num_args = 1..)]
     captures: Vec<PathBuf>,
@@ -57,8 +61,6 @@ enum Format {
     Json,
 }
 
-/// A file longer than this holds more than one would explain.
-const MAX_BYTES: u64 = 1 << 30;
 /// Unreadable records told of one by one.
 const MAX_UNREADABLE: usize = 20;
 
@@ -70,17 +72,22 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
     let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
     check_rule(&rules, args.rule.as_deref())?;
-    let body = read(&args.event)?;
+    let event = captures(std::slice::from_ref(&args.event))?;
+    let before = captures(&args.captures)?;
     let mut context = picture::Read::until(None);
-    context.captures(&args.captures)?;
+    context.snapshots(&args.snapshots)?;
+    context.captures(&before);
+    // What the records themselves change is known when they are read, as in the service.
+    survey(&event, None).tell(&mut context.picture);
     let analyzer = Analyzer { rules, inventory };
     let redaction = if args.no_redaction { Redaction::None } else { Redaction::default() };
     let explainer = Explainer {
         analyzer: &analyzer,
-        picture: (!args.captures.is_empty()).then_some(&context.picture),
+        picture: &context.picture,
+        has_context: !(before.is_empty() && args.snapshots.is_empty()),
         options: Options { all: args.all, rule: args.rule.clone(), redaction },
     };
-    let report = explain(&explainer, &body, args)?;
+    let report = explain(&explainer, &event, args)?;
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Text => out.write_all(text::render(&report).as_bytes())?,
@@ -96,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn explain(explainer: &Explainer<'_>, body: &[u8], args: &Args) -> anyhow::Result<Report> {
+fn explain(explainer: &Explainer<'_>, files: &[Capture], args: &Args) -> anyhow::Result<Report> {
     let mut report = Report { schema: Report::SCHEMA, ..Report::default() };
     let (mut records, mut foreign) = (0_u64, 0_u64);
     let bad = |report: &mut Report, reason: String| {
@@ -104,20 +111,28 @@ fn explain(explainer: &Explainer<'_>, body: &[u8], args: &Args) -> anyhow::Resul
             report.unreadable.push(printable(&reason));
         }
     };
-    let opened = open(body, EnvelopeLimits::default(), &mut |found| match found {
-        Found::Foreign(_) => foreign += 1,
-        Found::Bad { place, reason } => bad(&mut report, format!("{place}: {reason}")),
-        Found::Record(raw) => {
-            records += 1;
-            match decode(raw, &explainer.analyzer.rules.projection) {
-                Err(error) => bad(&mut report, format!("record {records}: {error}")),
-                Ok(record) if args.event_id.as_deref().is_some_and(|id| record.id.as_str() != id) => {}
-                Ok(_) if report.records.len() >= usize::from(args.limit) => report.left_off += 1,
-                Ok(record) => report.records.push(explainer.explain(record)),
+    for file in files {
+        let read = file.pieces(&mut |piece| {
+            let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+            let opened = open(piece, limits, &mut |found| match found {
+                Found::Foreign(_) => foreign += 1,
+                Found::Bad { place, reason } => bad(&mut report, format!("{place}: {reason}")),
+                Found::Record(raw) => {
+                    records += 1;
+                    match decode(raw, &explainer.analyzer.rules.projection) {
+                        Err(error) => bad(&mut report, format!("record {records}: {error}")),
+                        Ok(record) if args.event_id.as_deref().is_some_and(|id| record.id.as_str() != id) => {}
+                        Ok(_) if report.records.len() >= usize::from(args.limit) => report.left_off += 1,
+                        Ok(record) => report.records.push(explainer.explain(record)),
+                    }
+                }
+            });
+            if let Err(error) = opened {
+                bad(&mut report, error.to_string());
             }
-        }
-    });
-    opened.map_err(|error| anyhow::anyhow!("{}: {error}", args.event.display()))?;
+        });
+        read?;
+    }
     if let (true, Some(id)) = (report.records.is_empty(), &args.event_id) {
         let message = format!("{}: none of its {records} records has the eventID {id}", args.event.display());
         anyhow::bail!(Usage(message));
@@ -138,19 +153,4 @@ fn check_rule(rules: &RuleSet, wanted: Option<&str>) -> anyhow::Result<()> {
     let near = nearest(wanted, metas().flat_map(|meta| [meta.title.as_str(), meta.id.as_str()]));
     let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
     anyhow::bail!(Usage(format!("no rule has '{wanted}' as its id or in its title{near}")))
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let fail = |error: std::io::Error| Usage(format!("{}: {error}", path.display()));
-    let mut body = Vec::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut body).map_err(fail)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(fail)?;
-        file.take(MAX_BYTES + 1).read_to_end(&mut body).map_err(fail)?;
-    }
-    if body.len() as u64 > MAX_BYTES {
-        anyhow::bail!(Usage(format!("{}: longer than {MAX_BYTES} bytes; `replay` reads such files", path.display())));
-    }
-    Ok(body)
 }

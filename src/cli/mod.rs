@@ -1,7 +1,9 @@
 //! The command line: one file a subcommand, each with `Args` and `run`. The only code that builds
 //! adapters.
 
+pub mod captures;
 pub mod check;
+pub mod evidence;
 pub mod explain;
 pub mod keys;
 pub mod list;
@@ -11,6 +13,7 @@ pub mod replay;
 pub mod rules;
 pub mod run;
 pub mod seed;
+pub mod simulate;
 pub mod test;
 
 use std::process::ExitCode;
@@ -55,6 +58,8 @@ enum Command {
     Run(run::Args),
     /// Find incidents in captured CloudTrail files
     Replay(replay::Args),
+    /// Answer an auditor: who used a key, who changed it, what was denied
+    Evidence(evidence::Args),
     /// Teach the service what is usual, from captured files
     Seed(seed::Args),
     /// Say why a record was told of, or was not
@@ -67,6 +72,8 @@ enum Command {
     Test(test::Args),
     /// List rules, and what they cover
     Rules(list::Args),
+    /// Live through simulated worlds of crashes and faults
+    Simulate(simulate::Args),
 }
 
 /// Runs the command line and says how it ended.
@@ -84,12 +91,14 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Evidence(args) => evidence::run(&args),
         Command::Seed(args) => seed::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
     };
     match ended {
         Ok(exit) => exit.into(),

@@ -4,26 +4,24 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
+use super::captures::Capture;
 use super::{Usage, run, say};
 use crate::event::derive::{KMS_SOURCE, uses_of};
 use crate::event::envelope::{EnvelopeLimits, Found, open};
 use crate::event::field::{Projection, core};
 use crate::event::operation::{Class, class_of};
 use crate::event::record::{Record, decode};
-use crate::keys::expect::Call;
 use crate::keys::picture::change::{changes_of, stamp_of};
-use crate::keys::picture::{Picture, PictureLimits};
+use crate::keys::picture::{Picture, Used};
 use crate::keys::snapshot;
 use crate::pipeline::plan::analyze::lane_of;
-use crate::source::capture::{files_under, read_pieces};
+use crate::pipeline::survey::whole_picture;
 use crate::store::redb::RedbStore;
 use crate::store::{StateStore as _, StoreError};
 use crate::time::EventTime;
 
 /// A snapshot file is never this long.
 const MAX_SNAPSHOT_BYTES: u64 = 1 << 30;
-/// A document larger than this is not read whole.
-const MAX_DOCUMENT_BYTES: usize = 1 << 30;
 
 /// What is known of keys, and whether all of it could be read.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Read {
     pub fn until(until: Option<EventTime>) -> Self {
         Self {
             until,
-            picture: Picture::new(PictureLimits::default()),
+            picture: whole_picture(),
             calls: BTreeMap::new(),
             last: None,
             incomplete: false,
@@ -77,40 +75,31 @@ impl Read {
     }
 
     /// Reads captures, in any order.
-    ///
-    /// # Errors
-    /// When a path is not there.
-    pub fn captures(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+    pub fn captures(&mut self, captures: &[Capture]) {
         let projection = Projection::fixed();
-        for path in paths {
-            for file in files_under(path).map_err(|error| Usage(error.to_string()))? {
-                let mut unreadable = 0_u64;
-                let mut visit = |piece: &[u8]| {
-                    let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
-                    let opened = open(piece, limits, &mut |found| match found {
-                        Found::Record(raw) => match decode(raw, &projection) {
-                            Ok(record) => self.note(&record),
-                            Err(_) => unreadable += 1,
-                        },
-                        Found::Foreign(_) => {}
-                        Found::Bad { .. } => unreadable += 1,
-                    });
-                    unreadable += u64::from(opened.is_err());
-                };
-                let read = std::fs::File::open(&file).map_err(|error| error.to_string()).and_then(|opened| {
-                    read_pieces(&file, opened, MAX_DOCUMENT_BYTES, &mut visit).map_err(|error| error.to_string())
+        for capture in captures {
+            let mut unreadable = 0_u64;
+            let read = capture.pieces(&mut |piece| {
+                let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+                let opened = open(piece, limits, &mut |found| match found {
+                    Found::Record(raw) => match decode(raw, &projection) {
+                        Ok(record) => self.note(&record),
+                        Err(_) => unreadable += 1,
+                    },
+                    Found::Foreign(_) => {}
+                    Found::Bad { .. } => unreadable += 1,
                 });
-                if let Err(reason) = read {
-                    say(&format!("{}: {reason}", file.display()));
-                    self.incomplete = true;
-                }
-                if unreadable > 0 {
-                    let what = "records cannot be read and are left out; `kmswatch replay` says which";
-                    say(&format!("{}: {unreadable} {what}", file.display()));
-                }
+                unreadable += u64::from(opened.is_err());
+            });
+            if let Err(error) = read {
+                say(&error.to_string());
+                self.incomplete = true;
+            }
+            if unreadable > 0 {
+                let what = "records cannot be read and are left out; `kmswatch replay` says which";
+                say(&format!("{}: {unreadable} {what}", capture.path.display()));
             }
         }
-        Ok(())
     }
 
     /// Reads the state of the service that a configuration is of, while it stands still.
@@ -154,10 +143,16 @@ impl Read {
         let is_copy = self.seen.len() < MAX_SEEN && !self.seen.insert(hasher.finish());
         for used in uses_of(record) {
             let Some(arn) = used.key.as_ref().and_then(|key| key.arn.clone()) else { continue };
-            let call = Call::of(&used, record.name(), &record.fields, record.time);
-            self.picture.note_use(&arn, &call);
+            let principal = used.principal.canonical;
+            let operation = record.name().to_owned();
+            self.picture.note_use(&Used {
+                key: arn.clone(),
+                principal: principal.clone(),
+                operation,
+                time: record.time,
+            });
             if !is_copy {
-                *self.calls.entry((arn, used.principal.canonical.clone())).or_default() += 1;
+                *self.calls.entry((arn, principal)).or_default() += 1;
             }
         }
     }

@@ -6,18 +6,16 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Usage, rules, say};
-use crate::alert::redact::{Redaction, printable};
+use super::captures::{captures, picture, read_all, tell};
+use super::{Exit, rules, say};
+use crate::alert::redact::Redaction;
 use crate::pipeline::plan::analyze::Analyzer;
-use crate::pipeline::replay::{FileResult, Reader, Window, incidents};
+use crate::pipeline::replay::{Reader, Window, incidents};
 use crate::report::replay as report;
 use crate::rule::Level;
-use crate::source::capture::{files_under, read_pieces};
 use crate::time::EventTime;
 
 /// What was typed.
@@ -32,6 +30,9 @@ pub struct Args {
     /// Key inventory: domains and who is expected to use them
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// What KMS said of its keys (`kmswatch keys import`), beside what the captures say
+    #[arg(long = "snapshot", value_name = "FILE")]
+    snapshots: Vec<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -65,18 +66,13 @@ enum Format {
     Jsonl,
 }
 
-fn parse_time(text: &str) -> Result<EventTime, String> {
+pub(super) fn parse_time(text: &str) -> Result<EventTime, String> {
     EventTime::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_level(text: &str) -> Result<Level, String> {
     text.parse()
 }
-
-/// A document larger than this is not read whole.
-const MAX_DOCUMENT_BYTES: usize = 1 << 30;
-/// Unreadable records told of one by one, for each file; more are counted.
-const MAX_TOLD: usize = 5;
 
 /// Runs it.
 ///
@@ -85,16 +81,17 @@ const MAX_TOLD: usize = 5;
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
     let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
-    let files = files(&args.paths)?;
+    let files = captures(&args.paths)?;
     let analyzer = Analyzer { rules: rules.clone(), inventory };
-    let reader = Reader::new(analyzer, Window { since: args.since, until: args.until });
+    let picture = picture(&files, &args.snapshots, args.threads)?;
+    let reader = Reader::new(analyzer, picture, Window { since: args.since, until: args.until });
     let results = read_all(&files, &reader, args.threads);
     let mut accounting = crate::pipeline::plan::Accounting::default();
     let mut failed = false;
     for (file, result) in files.iter().zip(&results) {
         accounting += result.accounting;
         failed |= result.failure.is_some();
-        tell(file, result);
+        tell(&file.path, result);
     }
     let redaction = if args.no_redaction { Redaction::None } else { Redaction::default() };
     let mut alerts = incidents(&rules, results, redaction);
@@ -118,86 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-/// The files that were meant, those of folders included.
-pub(super) fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.as_os_str() == "-" {
-            files.push(path.clone());
-        } else {
-            files.extend(files_under(path).map_err(|error| Usage(error.to_string()))?);
-        }
-    }
-    Ok(files)
-}
-
-fn workers(wanted: Option<u16>) -> usize {
-    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    wanted.map_or_else(available, usize::from)
-}
-
-/// Reads all files, a few at a time; results are in the order of the files.
-pub(super) fn read_all(files: &[PathBuf], reader: &Reader, threads: Option<u16>) -> Vec<FileResult> {
-    let threads = workers(threads);
-    let progress = progress_bar(files.len());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = files.get(index) else { return done };
-            done.push((index, read_one(file, reader)));
-            progress.inc(1);
-        }
-    };
-    let mut results: Vec<(usize, FileResult)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(files.len().max(1))).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
-    });
-    progress.finish_and_clear();
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-fn read_one(file: &Path, reader: &Reader) -> FileResult {
-    let mut result = FileResult::default();
-    let mut visit = |piece: &[u8]| reader.read(piece, &mut result);
-    let read = if file.as_os_str() == "-" {
-        read_pieces(Path::new("standard input"), std::io::stdin().lock(), MAX_DOCUMENT_BYTES, &mut visit)
-    } else {
-        match std::fs::File::open(file) {
-            Ok(opened) => read_pieces(file, opened, MAX_DOCUMENT_BYTES, &mut visit),
-            Err(error) => {
-                Err(crate::source::capture::CaptureError::Io { path: file.to_owned(), reason: error.to_string() })
-            }
-        }
-    };
-    if let Err(error) = read {
-        result.failed(error.to_string());
-    }
-    result
-}
-
-fn progress_bar(files: usize) -> ProgressBar {
-    use std::io::IsTerminal as _;
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} files {elapsed}");
-    ProgressBar::new(files as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-pub(super) fn tell(file: &Path, result: &FileResult) {
-    for reason in result.unreadable.iter().take(MAX_TOLD) {
-        say(&format!("{}: {}", file.display(), printable(reason)));
-    }
-    let told = result.unreadable.len().min(MAX_TOLD) as u64;
-    if result.accounting.parked > told {
-        say(&format!("{}: and {} more unreadable records", file.display(), result.accounting.parked - told));
-    }
-}
-
-fn write_out(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_out(path: Option<&Path>, text: &str) -> anyhow::Result<()> {
     match path {
         Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
         None => Ok(std::io::stdout().lock().write_all(text.as_bytes())?),

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::replay::{files, read_all, tell};
+use super::captures::{captures, read_all, survey, tell};
 use super::{Exit, run, say};
 use crate::pipeline::plan::analyze::Analyzer;
 use crate::pipeline::plan::{Accounting, Plan};
 use crate::pipeline::replay::{Reader, Window, matches};
+use crate::pipeline::survey::whole_picture;
 use crate::report::replay::account;
 use crate::rule::RuleSet;
 use crate::store::StateStore as _;
@@ -37,16 +38,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let store = RedbStore::open(&settings.state_dir.join("state.redb"))?;
     let mut plan = Plan::new(rules.clone(), inventory.clone(), settings.limits, settings.redaction);
     plan.restore(&store.restore()?)?;
-    let files = files(&args.paths)?;
-    let reader = Reader::new(Analyzer { rules: rules.clone(), inventory }, Window::default());
+    let files = captures(&args.paths)?;
+    let survey = survey(&files, None);
+    let mut picture = whole_picture();
+    survey.clone().tell(&mut picture);
+    let reader = Reader::new(Analyzer { rules: rules.clone(), inventory }, picture, Window::default());
     let results = read_all(&files, &reader, None);
     let mut accounting = Accounting::default();
     for (file, result) in files.iter().zip(&results) {
         accounting += result.accounting;
-        tell(file, result);
+        tell(&file.path, result);
     }
     let failed = results.iter().any(|result| result.failure.is_some());
-    let (learnt, commit) = plan.learn(&matches(results));
+    let (learnt, commit) = plan.learn(&matches(results), survey.changes());
     store.commit(&commit)?;
     say(account(&accounting).trim_end());
     say(&format!("{} rules learn from history; {learnt} groups of them learnt", learners(&rules)));

@@ -89,8 +89,9 @@ impl Group {
         let near = |incident: &Incident| incident.start <= at + shape.quiet && at <= incident.end + shape.quiet;
         let (mut joined, apart): (Vec<_>, Vec<_>) = std::mem::take(&mut self.incidents).into_iter().partition(near);
         self.incidents = apart;
-        // The incident that was opened first keeps its id.
-        joined.sort_by(|a, b| (a.detected_at, a.start, &a.id).cmp(&(b.detected_at, b.start, &b.id)));
+        // The incident that was opened first keeps its id; one that nobody was told of never does.
+        let age = |incident: &Incident| (incident.announced == 0, incident.detected_at, incident.start);
+        joined.sort_by(|a, b| age(a).cmp(&age(b)).then_with(|| a.id.cmp(&b.id)));
         let mut joined = joined.into_iter();
         let fresh = || Incident::new(incident_id(&rule.meta.id, &self.key, opener), at, now);
         let mut incident = joined.next().unwrap_or_else(fresh);
@@ -98,8 +99,10 @@ impl Group {
         incident.end = incident.end.max(at);
         let mut told = Vec::new();
         for other in joined {
-            let snapshot = self.snapshot(&other, shape);
-            told.push((Change::Merged(incident.id.clone()), snapshot));
+            // One record may open an incident and join it to another at once: nobody has heard of it.
+            if other.announced > 0 {
+                told.push((Change::Merged(incident.id.clone()), self.snapshot(&other, shape)));
+            }
             incident.absorb(other);
         }
         (told, incident)

@@ -342,6 +342,20 @@ fn a_late_record_joins_two_incidents_into_the_first() {
     assert_eq!(joined.transitions[0].snapshot.incident.id, opened.transitions[1].snapshot.incident.id);
 }
 
+/// Found by the simulated worlds, seed 13: the end of an incident was told that was never opened.
+#[test]
+fn an_incident_that_one_record_opens_and_joins_is_not_told_of() {
+    let detector = events(Bounds::at_least(3.0));
+    let mut engine = Engine::new(rules(detector.clone(), LATENESS_SECS), EngineLimits::default());
+    for (id, secs) in [(1, 104), (2, 104), (3, 104), (4, 43), (5, 45), (6, 64)] {
+        engine.apply(&matched_by(&detector, secs, id, 0), EventTime::MAX);
+    }
+    assert_eq!(changes(&engine.take_step()), [(Change::Opened, 3)]);
+    // It makes the windows that end at 45 and at 64 pass; the second reaches to 104.
+    engine.apply(&matched_by(&detector, 44, 7, 0), EventTime::MAX);
+    assert_eq!(changes(&engine.take_step()), [(Change::Updated, 7)]);
+}
+
 #[test]
 fn a_record_after_the_allowed_lateness_is_told_and_marked() {
     let mut engine = Engine::new(rules(Detector::Every, 60), EngineLimits::default());

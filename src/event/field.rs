@@ -137,6 +137,8 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     EXPECTED = "kms.expected", "true or false by the inventory, absent when the key is in no domain";
     EXPECTED_REASON = "kms.expected_reason", "why, in words";
     BREAK_GLASS = "kms.break_glass", "ticket of the break-glass access without which the use would not be expected";
+    CHANGE = "kms.change", "of calls that change a key: what changed, in words";
+    GRANT = "kms.grant", "the grant known to allow the call, with who made it and when, in words";
     GRANTEE_ACCOUNT = "kms.grantee_account", "account of a grant's grantee";
     GRANTEE_EXTERNAL = "kms.grantee_external", "true when the grantee is of another account than the key";
     TRAIL_BLINDS_KMS = "kms.trail_blinds_kms", "true when PutEventSelectors leaves KMS management events out";

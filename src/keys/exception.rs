@@ -2,7 +2,10 @@
 //!
 //! Invariant: nothing lasts for ever; each has an instant at which it ends, in event time.
 //!
-//! Must not hide: a break-glass use has an alert of its own, and a suppressed one is counted.
+//! A suppression takes away single matches, not whole incidents: a burst that one more principal joins
+//! is told with what that principal did, at once.
+//!
+//! Must not hide: a break-glass use has an alert of its own, and what is suppressed is counted.
 
 use super::pattern::NamePattern;
 use crate::time::EventTime;
@@ -43,14 +46,14 @@ impl BreakGlass {
     }
 }
 
-/// Incidents that are not sent: known, explained, and counted. All that is given must fit.
+/// Matches that are not counted: known, explained, and reported by ticket. All that is given must fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suppression {
     /// uuid of the rule; none means every rule.
     pub rule: Option<String>,
-    /// Principals, all of the incident's; none given means any.
+    /// Principals, all that are told of; none given means any.
     pub principals: Vec<NamePattern>,
-    /// ARNs, ids or aliases of keys, all of the incident's; none given means any.
+    /// ARNs, ids or aliases of keys, all that are told of; none given means any.
     pub keys: Vec<NamePattern>,
     /// Before this instant.
     pub until: EventTime,
@@ -65,16 +68,16 @@ pub struct Suppression {
 pub struct Told<'a> {
     /// uuid of the rule.
     pub rule: &'a str,
-    /// Principals of the incident.
+    /// Who it is about.
     pub principals: &'a [String],
-    /// Each key of the incident by all its names.
+    /// Each key by all its names.
     pub keys: &'a [Vec<&'a str>],
     /// Event time of the latest record.
     pub last: EventTime,
 }
 
 impl Suppression {
-    /// Whether it covers an incident. One that has a principal or key beside those meant, or goes on
+    /// Whether it covers a match. One that has a principal or key beside those meant, or goes on
     /// after the end, is told.
     #[must_use]
     pub fn covers(&self, told: Told<'_>) -> bool {

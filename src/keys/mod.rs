@@ -15,30 +15,46 @@ pub mod supply;
 
 use crate::event::derive::Use;
 use crate::event::field::{FieldValue, Fields, core, derived};
+use crate::event::key::KeyRef;
 use crate::event::record::Record;
-use inventory::{Inventory, Known};
+use inventory::Inventory;
+use picture::Picture;
+use picture::change::place_of;
+use picture::words::change_in_words;
 
-/// Fills in the `kms.*` fields that the inventory knows, after [`crate::event::derive::derive`].
-pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
+/// Fills in the `kms.*` fields that inventory and picture know, after
+/// [`crate::event::derive::derive`].
+pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory, picture: &Picture) {
     if let Some(resource) = inventory.supply_line.touched(record.source(), &record.fields, used.key.as_ref()) {
         record.fields.set_text(derived::SUPPLY_LINE, resource.kind.as_str());
         record.fields.set_text(derived::SUPPLY_LINE_ARN, resource.arn.clone());
     }
     trust(&mut record.fields, inventory);
     let Some(key) = &used.key else { return };
+    let (place, time) = (place_of(record), record.time);
+    let arn = picture.resolve(key, &place, time);
+    let call = expect::Call::of(used, record.name(), &record.fields, time);
+    let granted = arn.as_deref().and_then(|arn| picture.granting(arn, &call)).map(ToString::to_string);
     let account = used.principal.account.as_deref();
-    let Some(domain) = inventory.domain_of(key, account, &Known::default) else { return };
-    let call = expect::Call::of(used, record.name(), &record.fields, record.time);
-    let judgement = expect::judge(domain, &call, inventory);
-    let alias = inventory.alias_of(key).map(str::to_owned).or_else(|| key.alias.clone());
+    let domain = inventory.domain_of(key, account, &|| picture.known(key, &place, time));
+    let judgement = domain.and_then(|domain| expect::judge(domain, &call, inventory));
+    let alias = alias_of(key, arn.as_deref(), inventory, picture, time);
+    let change = change_in_words(record, picture);
     let fields = &mut record.fields;
-    fields.set_text(derived::DOMAIN, domain.name.clone());
-    set_some(fields, derived::TIER, domain.tier.as_deref());
-    set_some(fields, derived::OWNER, domain.owner.as_deref());
+    set_some(fields, derived::CHANGE, change.as_deref());
     if let Some(alias) = alias {
         fields.set_text(derived::KEY, alias.clone());
         fields.set_text(derived::ALIAS, alias);
     }
+    // A call that was refused before KMS looked the key up names it by alias or id only.
+    if let (None, Some(arn)) = (&key.arn, arn) {
+        fields.set_text(derived::KEY_ARN, arn);
+    }
+    set_some(fields, derived::GRANT, granted.as_deref());
+    let Some(domain) = domain else { return };
+    fields.set_text(derived::DOMAIN, domain.name.clone());
+    set_some(fields, derived::TIER, domain.tier.as_deref());
+    set_some(fields, derived::OWNER, domain.owner.as_deref());
     let standing = domain.standing;
     let flags = [
         (derived::ATTESTATION_REQUIRED, standing.attested),
@@ -49,10 +65,24 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory) {
         fields.set(id, FieldValue::Bool(true));
     }
     if let Some(judgement) = judgement {
+        // A grant explains how it was possible; whether it was expected the inventory says.
+        let how = granted.filter(|_| !judgement.expected).map(|grant| format!("; allowed by {grant}"));
         fields.set(derived::EXPECTED, FieldValue::Bool(judgement.expected));
-        fields.set_text(derived::EXPECTED_REASON, judgement.reason);
+        fields.set_text(derived::EXPECTED_REASON, judgement.reason + &how.unwrap_or_default());
         set_some(fields, derived::BREAK_GLASS, judgement.ticket.as_deref());
     }
+}
+
+/// What people call the key: as the inventory has it, as the record has it, as it stood at the time.
+fn alias_of(
+    key: &KeyRef,
+    arn: Option<&str>,
+    inventory: &Inventory,
+    picture: &Picture,
+    time: crate::time::EventTime,
+) -> Option<String> {
+    let given = inventory.alias_of(key).map(str::to_owned).or_else(|| key.alias.clone());
+    given.or_else(|| picture.aliases_of(arn?, time).into_iter().next())
 }
 
 /// Which accounts and Regions of a record are the organisation's.

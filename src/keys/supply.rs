@@ -185,6 +185,10 @@ impl Resource {
         }
     }
 
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.same_place(other) && (self.kind, &self.name, &self.bus) == (other.kind, &other.name, &other.bus)
+    }
+
     fn same_place(&self, other: &Self) -> bool {
         (&self.account, &self.region) == (&other.account, &other.region)
     }
@@ -255,9 +259,19 @@ impl SupplyLine {
     pub fn touched(&self, source: &str, fields: &Fields<'_>, key: Option<&KeyRef>) -> Option<&Resource> {
         self.resources.iter().filter(|resource| resource.kind.source() == source).find(|resource| match resource.kind {
             ResourceKind::Key => key.and_then(|key| key.arn.as_deref()) == Some(&resource.arn),
-            kind => kind.named_in().iter().any(|id| fields.text(*id).is_some_and(|said| resource.is(said, fields))),
+            kind => {
+                kind.named_in().iter().any(|id| fields.text(*id).is_some_and(|said| resource.is(said, fields)))
+                    || refused_on(fields).is_some_and(|refused| refused.is_same_as(resource))
+            }
         })
     }
+}
+
+/// What a call was refused on. CloudTrail leaves out the parameters of many refused calls, and then
+/// the message alone names the resource.
+fn refused_on(fields: &Fields<'_>) -> Option<Resource> {
+    let (_, rest) = fields.text(core::ERROR_MESSAGE)?.split_once("on resource: ")?;
+    Resource::parse(rest.split_whitespace().next()?.trim_end_matches(['.', ','])).ok()
 }
 
 #[cfg(test)]
@@ -313,6 +327,34 @@ mod tests {
             ("sqs", r#""name":"main""#, None),
         ] {
             assert_eq!(touched(source, rest), expected, "{source} {rest}");
+        }
+    }
+
+    /// Found on a refused StopLogging: it has no parameters.
+    #[test]
+    fn a_refused_call_names_ours_in_its_message() {
+        let refused = |source: &str, action: &str, resource: &str| {
+            let message = format!(
+                "User: arn:aws:sts::111122223333:assumed-role/ci/1 is not authorized to perform: {source}:{action} on resource: {resource} with an explicit deny"
+            );
+            touched(source, &format!(r#"}},"errorCode":"AccessDenied","errorMessage":"{message}","x":{{"#))
+        };
+        for (source, action, resource, expected) in [
+            ("cloudtrail", "StopLogging", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main", Some("trail")),
+            ("cloudtrail", "StopLogging", "arn:aws:cloudtrail:eu-west-2:111122223333:trail/main", None),
+            (
+                "events",
+                "DisableRule",
+                "arn:aws:events:eu-west-1:111122223333:rule/security/kmswatch",
+                Some("event-rule"),
+            ),
+            ("events", "DisableRule", "arn:aws:events:eu-west-1:111122223333:rule/other/kmswatch", None),
+            ("sqs", "purgequeue", "arn:aws:sqs:eu-west-1:111122223333:kmswatch", Some("queue")),
+            ("sns", "DeleteTopic", "arn:aws:sns:eu-west-1:111122223333:pager", Some("topic")),
+            ("s3", "DeleteBucket", "arn:aws:s3:::trail-bucket", Some("bucket")),
+            ("cloudtrail", "StopLogging", "*", None),
+        ] {
+            assert_eq!(refused(source, action, resource), expected, "{action} {resource}");
         }
     }
 

@@ -22,11 +22,12 @@ use planner::Planner;
 use super::backoff::Backoff;
 use super::health::Health;
 use super::outbox::Outbox;
+use super::plan::conduct::{Conductor, Released};
 use super::plan::reload::Reload;
 use super::plan::{Accounting, Plan};
 use crate::rule::Level;
 use crate::sink::Sink;
-use crate::source::{Delivery, Receipt, Received, Source, SourceError};
+use crate::source::{Delivery, Received, Source, SourceError};
 use crate::store::StateStore;
 use crate::telemetry::Counter;
 use crate::time::Clock;
@@ -85,12 +86,6 @@ enum Work {
     Reload(Reload),
 }
 
-/// What it gives on, once the commit is durable.
-struct Committed {
-    ack: Vec<Receipt>,
-    park: Vec<(Receipt, String)>,
-}
-
 /// Runs until `stop`, or until the source ends or fails for good.
 pub async fn drive<S, K>(parts: Parts<S, K>, plan: Plan, settings: DriveSettings, stop: CancellationToken) -> Ended
 where
@@ -99,7 +94,7 @@ where
 {
     let Parts { source, sinks, store, clock, health, reloads } = parts;
     let (work, receiver) = mpsc::channel::<Work>(usize::from(settings.pollers) * 2);
-    let (committed, acks) = mpsc::channel::<Committed>(64);
+    let (released, acks) = mpsc::channel::<Released>(64);
     let queued = Arc::new(Notify::new());
     let failure = Arc::new(Mutex::new(None));
 
@@ -111,7 +106,7 @@ where
     let reloader = reloads.map(|reloads| tokio::spawn(hand_on(reloads, work.clone(), ticking.clone())));
     let ticker = tokio::spawn(tick(work, settings.tick, ticking.clone()));
     let planner = Planner {
-        plan,
+        conductor: Conductor::new(plan),
         store: store.clone(),
         clock: clock.clone(),
         health: health.clone(),
@@ -119,14 +114,13 @@ where
         max_batch: settings.max_batch,
         max_outbox: settings.max_outbox,
         queued: queued.clone(),
-        total: Accounting::default(),
     };
     // A thread of its own: it blocks on the store, and lives as long as the run. Should it end
     // early, by a defect even, receiving must not go on.
     let (planned, accounting) = tokio::sync::oneshot::channel();
     let over = stop.clone().drop_guard();
     std::thread::spawn(move || {
-        let ended = planner.run(receiver, &committed);
+        let ended = planner.run(receiver, &released);
         drop(over);
         planned.send(ended)
     });
@@ -238,7 +232,7 @@ async fn tick(work: mpsc::Sender<Work>, every: Duration, stop: CancellationToken
 
 /// Acknowledges what is committed; what the source did not take is tried again a few times, then
 /// left to come again.
-async fn acknowledge<S: Source>(source: Arc<S>, mut acks: mpsc::Receiver<Committed>) {
+async fn acknowledge<S: Source>(source: Arc<S>, mut acks: mpsc::Receiver<Released>) {
     const TRIES: u32 = 6;
     while let Some(mut done) = acks.recv().await {
         while let Ok(more) = acks.try_recv() {

@@ -6,3 +6,4 @@ pub mod health;
 pub mod outbox;
 pub mod plan;
 pub mod replay;
+pub mod survey;

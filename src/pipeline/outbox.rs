@@ -19,14 +19,35 @@ use crate::store::{OutboxSeq, StateStore};
 use crate::telemetry::{self, Counter, Gauge};
 use crate::time::Clock;
 
+/// How far each sink has come in the outbox. Pure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    through: Vec<Option<OutboxSeq>>,
+}
+
+impl Progress {
+    /// Of so many sinks, that have nothing yet.
+    #[must_use]
+    pub fn new(sinks: usize) -> Self {
+        Self { through: vec![None; sinks] }
+    }
+
+    /// A sink has everything up to and including `seq`; returns up to where all have.
+    pub fn advance(&mut self, sink: usize, seq: Option<OutboxSeq>) -> Option<OutboxSeq> {
+        if let Some(mark) = self.through.get_mut(sink) {
+            *mark = seq;
+        }
+        self.through.iter().copied().min().flatten()
+    }
+}
+
 /// What the sinks share.
 pub struct Outbox {
     store: Arc<dyn StateStore>,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     queued: Arc<Notify>,
-    /// How far each sink has come.
-    through: Mutex<Vec<Option<OutboxSeq>>>,
+    progress: Mutex<Progress>,
     dead_letters: PathBuf,
     /// Nothing more will be queued: end when all is sent.
     drained: CancellationToken,
@@ -43,8 +64,8 @@ impl Outbox {
         sinks: usize,
         dead_letters: PathBuf,
     ) -> Self {
-        let through = Mutex::new(vec![None; sinks]);
-        Self { store, clock, health, queued, through, dead_letters, drained: CancellationToken::new() }
+        let progress = Mutex::new(Progress::new(sinks));
+        Self { store, clock, health, queued, progress, dead_letters, drained: CancellationToken::new() }
     }
 
     /// Nothing more will be queued: each sink ends when it has sent all.
@@ -142,13 +163,7 @@ impl Outbox {
 
     /// Notes how far a sink has come, and forgets what all of them have.
     async fn advance(&self, index: usize, seq: Option<OutboxSeq>) {
-        let all = {
-            let mut through = self.through.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(mark) = through.get_mut(index) {
-                *mark = seq;
-            }
-            through.iter().copied().min().flatten()
-        };
+        let all = self.progress.lock().unwrap_or_else(PoisonError::into_inner).advance(index, seq);
         let Some(all) = all else { return };
         if let Err(reason) = self.on_store(move |store| store.delivered(all)).await {
             tracing::warn!(%reason, "delivered alerts stay in the outbox and may be sent again");

@@ -17,6 +17,7 @@ use crate::engine::{Engine, EngineLimits, Transition};
 use crate::event::EventId;
 use crate::event::envelope::{EnvelopeLimits, Found, open};
 use crate::event::record::decode;
+use crate::keys::picture::Picture;
 use crate::rule::{RuleIndex, RuleSet};
 use crate::time::{EventTime, Span};
 
@@ -118,6 +119,7 @@ fn forget_text(matched: &mut Match) {
 #[derive(Debug)]
 pub struct Reader {
     analyzer: Analyzer,
+    picture: Picture,
     window: Window,
     seen: DashSet<RecordKey>,
 }
@@ -126,10 +128,10 @@ pub struct Reader {
 const MAX_SEEN: usize = 20_000_000;
 
 impl Reader {
-    /// A reader that has seen nothing.
+    /// A reader that has seen no record, and knows this of keys.
     #[must_use]
-    pub fn new(analyzer: Analyzer, window: Window) -> Self {
-        Self { analyzer, window, seen: DashSet::new() }
+    pub fn new(analyzer: Analyzer, picture: Picture, window: Window) -> Self {
+        Self { analyzer, picture, window, seen: DashSet::new() }
     }
 
     /// Reads one piece of a file.
@@ -171,8 +173,9 @@ impl Reader {
             return;
         }
         result.accounting.applied += 1;
-        if let Analysis::Matches(matches) = self.analyzer.analyze(record) {
-            matches.into_iter().for_each(|matched| result.keep(matched));
+        if let Analysis::Read(reading) = self.analyzer.analyze(record, &self.picture) {
+            result.accounting.suppressed += reading.suppressed.len() as u64;
+            reading.matches.into_iter().for_each(|matched| result.keep(matched));
         }
     }
 }

@@ -50,9 +50,13 @@ fn by_rule(alerts: &[Alert]) -> String {
 /// The account of every record, in one line.
 #[must_use]
 pub fn account(accounting: &Accounting) -> String {
-    let Accounting { received, applied, duplicate, filtered, late, parked, .. } = accounting;
+    let Accounting { received, applied, duplicate, filtered, late, parked, suppressed, .. } = accounting;
     let closes = if accounting.closes() { "" } else { "  DOES NOT CLOSE: please report this" };
+    let suppressed = match suppressed {
+        0 => String::new(),
+        count => format!("suppressed: {count} matches, under tickets of the inventory\n"),
+    };
     format!(
-        "records: {received} received = {applied} applied + {duplicate} duplicate + {filtered} filtered + {late} late + {parked} unreadable{closes}\n"
+        "records: {received} received = {applied} applied + {duplicate} duplicate + {filtered} filtered + {late} late + {parked} unreadable{closes}\n{suppressed}"
     )
 }

@@ -10,8 +10,8 @@ use super::index::Index;
 use super::locate::Place;
 use super::predicate::{Mark, Predicate};
 use super::wire::Wiring;
-use super::{Detector, Rule, RuleIndex, RuleSet, Template, catalogue, lint, template};
-use crate::event::field::{FieldId, ProjectionBuilder, core};
+use super::{CHANGE_FIELD, Detector, Rule, RuleIndex, RuleSet, Template, catalogue, lint, template};
+use crate::event::field::{FieldId, ProjectionBuilder, core, derived};
 
 /// Follows references between documents and puts the set together.
 pub(super) struct Linker<'t, 'd> {
@@ -295,7 +295,8 @@ fn make_rule(
     let summary = summary.unwrap_or_default();
     let respond = document.extension.respond.clone();
     let read = std::iter::once(&summary).chain(&respond).flat_map(Template::fields);
-    let details: BTreeMap<&str, FieldId> = read.collect();
+    // What a record changed is told whatever the rule.
+    let details: BTreeMap<&str, FieldId> = read.chain([(CHANGE_FIELD, derived::CHANGE)]).collect();
     let details = details.into_iter().map(|(path, id)| (path.into(), id)).collect();
     Rule {
         meta: Arc::new(document.meta.clone()),

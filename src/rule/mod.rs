@@ -168,13 +168,16 @@ pub struct Rule {
     pub summary: Template,
     /// Commands and runbook links shown in the alert, never run.
     pub respond: Vec<Template>,
-    /// The fields that summary and commands read.
+    /// The fields that summary and commands read, and [`CHANGE_FIELD`].
     pub details: Vec<(Arc<str>, FieldId)>,
     /// Whether it opens incidents; a rule that only feeds correlations does not.
     pub opens: bool,
     /// The correlations that its qualifying matches feed.
     pub feeds: Vec<Feed>,
 }
+
+/// Says what a record changed; every alert tells it.
+pub const CHANGE_FIELD: &str = "kms.change";
 
 /// What a match is to the rule that it is fed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -365,6 +365,7 @@ mod tests {
     use crate::event::record::decode;
     use crate::keys::enrich;
     use crate::keys::inventory::Inventory;
+    use crate::keys::picture::Picture;
     use crate::rule::{RuleSet, RuleText, pack};
 
     fn compiled(texts: &[RuleText]) -> RuleSet {
@@ -393,7 +394,7 @@ mod tests {
                 let mut record = decode(raw, &rules.projection).unwrap();
                 for used in uses_of(&record) {
                     derive(&mut record, &used);
-                    enrich(&mut record, &used, &inventory);
+                    enrich(&mut record, &used, &inventory, &Picture::default());
                     let searchable = Searchable::new(raw);
                     let mut fed = Vec::new();
                     rules.feeds(&record.fields, raw, &mut fed);

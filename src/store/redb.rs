@@ -29,17 +29,22 @@ const META_NEXT: &str = "next";
 /// redb's page cache. Rows are also held by the engine, so that this serves the tree's inner pages.
 const CACHE_BYTES: usize = 64 << 20;
 
-/// How the file is opened; a test opens one that fails.
-type Create = fn(&Path) -> Result<Database, DatabaseError>;
+/// How the file is opened; the simulated world opens one that fails.
+pub type Create = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// State and outbox in a file.
-#[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
     create: Create,
     /// `None` after an I/O error, for redb refuses to go on with the handle that saw one; the next
     /// call opens the file again.
     database: RwLock<Option<Database>>,
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl RedbStore {
@@ -51,11 +56,15 @@ impl RedbStore {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| classify(path, error.into()))?;
         }
-        Self::open_with(path, |path| Builder::new().set_cache_size(CACHE_BYTES).create(path))
+        Self::open_with(path, Box::new(|path| Builder::new().set_cache_size(CACHE_BYTES).create(path)))
     }
 
-    fn open_with(path: &Path, create: Create) -> Result<Self, StoreError> {
-        let database = open_database(path, create)?;
+    /// Opens it by other means.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, create: Create) -> Result<Self, StoreError> {
+        let database = open_database(path, &create)?;
         Ok(Self { path: path.to_owned(), create, database: RwLock::new(Some(database)) })
     }
 
@@ -76,7 +85,7 @@ impl RedbStore {
         }
         let database = match guard.take() {
             Some(reopened_meanwhile) => reopened_meanwhile,
-            None => open_database(&self.path, self.create)?,
+            None => open_database(&self.path, &self.create)?,
         };
         match work(&database) {
             Ok(done) => {
@@ -88,7 +97,7 @@ impl RedbStore {
     }
 }
 
-fn open_database(path: &Path, create: Create) -> Result<Database, StoreError> {
+fn open_database(path: &Path, create: &Create) -> Result<Database, StoreError> {
     let database = create(path).map_err(|error| classify_open(path, error))?;
     let found = prepare(&database).map_err(|error| classify(path, error))?;
     if found > FORMAT {

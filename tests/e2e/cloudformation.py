@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -56,3 +57,19 @@ def statements(value) -> list[dict]:
         return []
     own = [value] if "Effect" in value else []
     return own + [found for item in value.values() for found in statements(item)]
+
+
+def resolved(value, names: dict):
+    """The value with its references filled in: `names` gives each `Name` of a Ref or Sub and each `Name.Attribute`."""
+    if isinstance(value, list):
+        return [resolved(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"Ref": name} if len(value) == 1:
+            return names[name]
+        case {"Fn::GetAtt": [name, attribute]} if len(value) == 1:
+            return names[f"{name}.{attribute}"]
+        case {"Fn::Sub": str(text)} if len(value) == 1:
+            return re.sub(r"\$\{([^}]+)\}", lambda found: names[found[1]], text)
+    return {key: resolved(item, names) for key, item in value.items()}

@@ -35,7 +35,7 @@ TOPIC_KEY = f"arn:aws:kms:{lab.REGION}:{lab.ACCOUNT}:key/0a11ce00-1111-4222-8333
 def test_cfn_lint_finds_nothing():
     program = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "us-east-1", "eu-west-1", "eu-central-1", "--template"]
     done = subprocess.run(
-        [*program, *map(str, sorted(DEPLOY.glob("*.template.yaml")))], capture_output=True, text=True, timeout=300
+        [*program, *map(str, sorted(DEPLOY.rglob("*.template.yaml")))], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kmswatch::alert::redact::Redaction;
 use kmswatch::keys::inventory::Inventory;
+use kmswatch::keys::picture::Picture;
 use kmswatch::pipeline::plan::analyze::Analyzer;
 use kmswatch::pipeline::replay::{FileResult, Reader, Window, incidents};
 use kmswatch::rule::{Level, RuleSet, pack};
@@ -184,7 +185,7 @@ fn three_ordinary_weeks_raise_nothing_above_low() {
     (0..DAYS).for_each(|number| day(&mut traffic, number));
     let rules = Arc::new(RuleSet::compile(&pack::shipped()).rules.unwrap());
     let analyzer = Analyzer { rules: rules.clone(), inventory: Arc::new(Inventory::default()) };
-    let reader = Reader::new(analyzer, Window::default());
+    let reader = Reader::new(analyzer, Picture::default(), Window::default());
     let mut result = FileResult::default();
     reader.read(traffic.lines.as_bytes(), &mut result);
     assert_eq!((result.accounting.received, result.accounting.parked), (traffic.count, 0));

@@ -2,10 +2,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod banking;
 mod benign;
+mod evidence;
 mod explain;
 mod layering;
 mod noise;
+mod picture;
 mod replay;
 mod rules;
+mod sim;
 mod store;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use kmswatch::event::record::decode;
 use kmswatch::keys::inventory::Inventory;
-use kmswatch::pipeline::plan::analyze::{Analysis, Analyzer};
+use kmswatch::keys::picture::Picture;
+use kmswatch::pipeline::plan::analyze::{Analysis, Analyzer, Reading};
 use kmswatch::rule::{RuleSet, pack};
 
 /// Titles of the rules that a record matches, with or without one of the filters.
@@ -13,7 +14,8 @@ fn matching(record: &str, keys: &str, without: Option<&str>) -> Vec<String> {
     let rules = Arc::new(RuleSet::compile(&texts).rules.unwrap());
     let inventory = Arc::new(Inventory::parse("keys", keys).unwrap());
     let analyzer = Analyzer { rules: rules.clone(), inventory };
-    let Analysis::Matches(matches) = analyzer.analyze(decode(record, &rules.projection).unwrap()) else {
+    let record = decode(record, &rules.projection).unwrap();
+    let Analysis::Read(Reading { matches, .. }) = analyzer.analyze(record, &Picture::default()) else {
         return vec![];
     };
     matches.iter().map(|matched| rules.rules[matched.rule.0 as usize].meta.title.clone()).collect()

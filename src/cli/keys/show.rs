@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::alert::redact::{Redaction, printable};
+use crate::cli::captures::{self, Capture, captures, read_all};
+use crate::cli::replay::parse_time;
 use crate::cli::run::{self, SystemClock};
-use crate::cli::{Exit, Usage, picture, replay, rules, say};
+use crate::cli::{Exit, Usage, picture, rules, say};
 use crate::keys::inventory::Inventory;
 use crate::pipeline::plan::analyze::Analyzer;
 use crate::pipeline::replay::{Reader, Window, incidents};
@@ -55,10 +57,6 @@ enum Format {
     Json,
 }
 
-fn parse_time(text: &str) -> Result<EventTime, String> {
-    EventTime::parse(text).map_err(|error| error.to_string())
-}
-
 /// Runs it.
 ///
 /// # Errors
@@ -74,8 +72,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         read.state(config)?;
     }
     read.snapshots(&args.snapshot)?;
-    read.captures(&args.captures)?;
-    let found = found(args, &inventory)?;
+    let files = captures(&args.captures)?;
+    read.captures(&files);
+    let found = found(args, &files, &inventory)?;
     let sources = Sources {
         picture: &read.picture,
         inventory: &inventory,
@@ -114,17 +113,18 @@ fn inventory(args: &Args) -> anyhow::Result<Inventory> {
 }
 
 /// The incidents in the captures.
-fn found(args: &Args, inventory: &Arc<Inventory>) -> anyhow::Result<Vec<IncidentShown>> {
-    if args.captures.is_empty() {
+fn found(args: &Args, files: &[Capture], inventory: &Arc<Inventory>) -> anyhow::Result<Vec<IncidentShown>> {
+    if files.is_empty() {
         return Ok(Vec::new());
     }
     let rules = Arc::new(rules::load(args.rules.as_deref(), inventory)?);
     let window = Window { since: None, until: args.at };
-    let reader = Reader::new(Analyzer { rules: rules.clone(), inventory: inventory.clone() }, window);
-    let results = replay::read_all(&replay::files(&args.captures)?, &reader, None);
+    let picture = captures::picture(files, &args.snapshot, None)?;
+    let reader = Reader::new(Analyzer { rules: rules.clone(), inventory: inventory.clone() }, picture, window);
+    let results = read_all(files, &reader, None);
     let shown = |alert: Alert| IncidentShown {
         time: alert.last_event_time,
-        title: printable(&format!("[{}] {}", alert.level.as_str().to_uppercase(), alert.rule.title)),
+        title: printable(&format!("{}: {}", alert.level, alert.rule.title)),
         id: alert.id,
         keys: alert.keys.into_iter().map(|key| key.arn).collect(),
     };

@@ -66,7 +66,7 @@ pub struct Inventory {
     pub supply_line: SupplyLine,
     /// Leave given under a ticket, in file order.
     pub break_glass: Vec<BreakGlass>,
-    /// What is not sent, in file order.
+    /// What is not counted, in file order.
     pub suppressions: Vec<Suppression>,
     by_name: BTreeMap<String, Named>,
     by_tags: Vec<(BTreeMap<String, NamePattern>, usize)>,
@@ -240,7 +240,7 @@ impl Inventory {
         self.by_name.keys().filter(is_arn).filter(called).map(String::as_str).collect()
     }
 
-    /// The suppression that keeps an incident from being sent.
+    /// The suppression that keeps a match from being counted.
     #[must_use]
     pub fn suppresses(&self, told: Told<'_>) -> Option<&Suppression> {
         self.suppressions.iter().find(|suppression| suppression.covers(told))

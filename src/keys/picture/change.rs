@@ -322,7 +322,9 @@ pub fn place_of(record: &Record<'_>) -> String {
     format!("{region}:{account}")
 }
 
-fn partition(place: &str) -> &'static str {
+/// The partition of a Region.
+#[must_use]
+pub fn partition(place: &str) -> &'static str {
     match place {
         place if place.starts_with("cn-") => "aws-cn",
         place if place.starts_with("us-gov-") => "aws-us-gov",

@@ -17,6 +17,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 pub mod version;
+pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ use super::inventory::Known;
 use super::snapshot::KeyFacts;
 use crate::event::key::{KeyRef, arn_parts};
 use crate::time::{EventTime, Span};
+use change::partition;
 
 /// What the picture may hold; at a limit the oldest goes first and is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +45,20 @@ pub struct PictureLimits {
     pub max_grants_per_key: usize,
     /// Users of one key.
     pub max_users_per_key: usize,
+    /// Versions of one policy, alias, tag, ...: enough for records that come late. A replay, which knows
+    /// all changes before it reads the first use, keeps as many as there are.
+    pub max_versions: usize,
 }
 
 impl Default for PictureLimits {
     fn default() -> Self {
-        Self { max_keys: 200_000, max_aliases: 400_000, max_grants_per_key: 50_000, max_users_per_key: 64 }
+        Self {
+            max_keys: 200_000,
+            max_aliases: 400_000,
+            max_grants_per_key: 50_000,
+            max_users_per_key: 64,
+            max_versions: 4,
+        }
     }
 }
 
@@ -71,6 +82,19 @@ enum Part {
     Alias(String, String),
 }
 
+/// One successful use of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// ARN of the key.
+    pub key: String,
+    /// Canonical principal.
+    pub principal: String,
+    /// What was called.
+    pub operation: String,
+    /// When.
+    pub time: EventTime,
+}
+
 /// How far a user's last time may run ahead of its row: a row for every record would cost more than
 /// it tells.
 const LAST_USE_STEP: Span = Span::from_secs(3600);
@@ -84,6 +108,7 @@ impl Picture {
 
     /// Puts what a record changed.
     pub fn apply(&mut self, stamp: &Stamp, change: Change) {
+        let keep = self.limits.max_versions;
         match change {
             Change::Alias { place, alias, key } => self.put_alias(stamp.clone(), place, alias, key),
             Change::Granted { key, grant } => {
@@ -100,15 +125,17 @@ impl Picture {
             Change::Created { key, about } => self.change(key, |portrait| portrait.about = about),
             Change::Policy { key, text, by } => {
                 let value = PolicyText { text: text.into(), by: Some(by) };
-                self.change(key, |portrait| _ = portrait.policy.put(stamp.clone(), value));
+                self.change(key, |portrait| _ = portrait.policy.put(stamp.clone(), value, keep));
             }
-            Change::Tag { key, name, value } => self.change(key, |portrait| portrait.tag(stamp.clone(), name, value)),
+            Change::Tag { key, name, value } => {
+                self.change(key, |portrait| portrait.tag(stamp.clone(), name, value, keep))
+            }
             Change::State { key, state, deletion } => {
                 let value = State { name: state, deletion };
-                self.change(key, |portrait| _ = portrait.state.put(stamp.clone(), value));
+                self.change(key, |portrait| _ = portrait.state.put(stamp.clone(), value, keep));
             }
             Change::Rotation { key, rotation } => {
-                self.change(key, |portrait| _ = portrait.rotation.put(stamp.clone(), rotation));
+                self.change(key, |portrait| _ = portrait.rotation.put(stamp.clone(), rotation, keep));
             }
         }
         self.keep_limits();
@@ -118,8 +145,9 @@ impl Picture {
     pub fn take_snapshot(&mut self, facts: &KeyFacts) {
         let stamp = Stamp::of_snapshot(facts.as_of);
         let before = self.keys.get(&facts.arn).cloned();
+        let keep = self.limits.max_versions;
         let portrait = self.portrait(&facts.arn);
-        let grants = portrait.take_snapshot(facts, &stamp);
+        let grants = portrait.take_snapshot(facts, &stamp, keep);
         if before.as_ref() != Some(portrait) {
             self.dirty.insert(Part::Key(facts.arn.clone()));
         }
@@ -146,16 +174,16 @@ impl Picture {
     }
 
     /// Notes a successful use of a key, for who uses it.
-    pub fn note_use(&mut self, key: &str, call: &Call<'_>) {
+    pub fn note_use(&mut self, used: &Used) {
         // A key that nothing else is known of is pictured too: its users are worth knowing.
         let limit = self.limits.max_users_per_key;
-        let (is_news, forgotten) = self.portrait(key).note_use(call, LAST_USE_STEP, limit);
+        let (is_news, forgotten) = self.portrait(&used.key).note_use(used, LAST_USE_STEP, limit);
         if is_news {
-            self.dirty.insert(Part::User(key.to_owned(), call.principal().to_owned()));
+            self.dirty.insert(Part::User(used.key.clone(), used.principal.clone()));
         }
         for principal in forgotten {
             self.forgotten += 1;
-            self.dirty.insert(Part::User(key.to_owned(), principal));
+            self.dirty.insert(Part::User(used.key.clone(), principal));
         }
         self.keep_limits();
     }
@@ -165,6 +193,12 @@ impl Picture {
         if self.keys.contains_key(key) {
             self.change(key.to_owned(), |portrait| portrait.note_incident(told));
         }
+    }
+
+    /// The policy that stood before the one that a record put.
+    #[must_use]
+    pub fn policy_before(&self, arn: &str, stamp: &Stamp) -> Option<&PolicyText> {
+        self.keys.get(arn)?.policy.before(stamp).map(|(_, policy)| policy)
     }
 
     /// A key, if anything is known of it.
@@ -178,15 +212,24 @@ impl Picture {
         self.keys.iter().map(|(arn, portrait)| (arn.as_str(), portrait))
     }
 
+    /// The ARN of a key that a record at `place` names, as far as the picture tells.
+    #[must_use]
+    pub fn resolve(&self, key: &KeyRef, place: &str, time: EventTime) -> Option<String> {
+        if let Some(arn) = &key.arn {
+            return Some(arn.clone());
+        }
+        let of_id = |id: &String| {
+            let arn = format!("arn:{}:kms:{place}:key/{id}", partition(place));
+            self.keys.contains_key(&arn).then_some(arn)
+        };
+        let of_alias = |alias: &String| self.key_of_alias(place, alias, time).map(str::to_owned);
+        key.id.as_ref().and_then(of_id).or_else(|| key.alias.as_ref().and_then(of_alias))
+    }
+
     /// What is known of a key that a record at `place` names, for the inventory to find its domain.
     #[must_use]
     pub fn known(&self, key: &KeyRef, place: &str, time: EventTime) -> Known {
-        let arn = match (&key.arn, &key.alias) {
-            (Some(arn), _) => Some(arn.clone()),
-            (None, Some(alias)) => self.key_of_alias(place, alias, time).map(str::to_owned),
-            (None, None) => None,
-        };
-        let Some(arn) = arn else { return Known::default() };
+        let Some(arn) = self.resolve(key, place, time) else { return Known::default() };
         let tags = self.keys.get(&arn).map(|portrait| portrait.tags_at(time)).unwrap_or_default();
         Known { aliases: self.aliases_of(&arn, time), tags, arn: Some(arn) }
     }
@@ -195,6 +238,12 @@ impl Picture {
     #[must_use]
     pub fn key_of_alias(&self, place: &str, alias: &str, time: EventTime) -> Option<&str> {
         self.aliases.get(&(place.to_owned(), alias.to_owned()))?.at(time)?.as_deref()
+    }
+
+    /// The key that an alias stood for before a record moved it.
+    #[must_use]
+    pub fn alias_before(&self, place: &str, alias: &str, stamp: &Stamp) -> Option<&str> {
+        self.aliases.get(&(place.to_owned(), alias.to_owned()))?.before(stamp)?.1.as_deref()
     }
 
     /// The aliases of a key at an instant.
@@ -244,31 +293,42 @@ impl Picture {
         {
             self.dirty.insert(Part::Key(key.clone()));
         }
+        let keep = self.limits.max_versions;
         let versions = self.aliases.entry((place.clone(), alias.clone())).or_default();
-        if versions.put(stamp, key) {
+        if versions.put(stamp, key, keep) {
             self.dirty.insert(Part::Alias(place, alias));
         }
     }
 
-    /// Beyond the limits the keys go of which the last thing happened longest ago.
+    /// Beyond the limits the keys go of which the last thing happened longest ago: a few at a time,
+    /// since finding them means looking at all.
     fn keep_limits(&mut self) {
-        while self.keys.len() > self.limits.max_keys {
-            let oldest = self.keys.iter().min_by_key(|(_, portrait)| portrait.last()).map(|(arn, _)| arn.clone());
-            let Some(arn) = oldest else { return };
-            if let Some(portrait) = self.keys.remove(&arn) {
+        if self.keys.len() > self.limits.max_keys {
+            let ages = self.keys.iter().map(|(arn, portrait)| (portrait.last(), arn.clone()));
+            for arn in oldest(ages, self.keys.len() - self.limits.max_keys) {
+                let Some(portrait) = self.keys.remove(&arn) else { continue };
                 self.forgotten += 1;
                 self.dirty.extend(portrait.grants().map(|(id, _)| Part::Grant(arn.clone(), id.to_owned())));
                 self.dirty.extend(portrait.users().map(|(who, _)| Part::User(arn.clone(), who.to_owned())));
                 self.dirty.insert(Part::Key(arn));
             }
         }
-        while self.aliases.len() > self.limits.max_aliases {
+        if self.aliases.len() > self.limits.max_aliases {
             let latest = |versions: &Versions<_>| versions.latest().map(|(stamp, _)| stamp.clone());
-            let oldest = self.aliases.iter().min_by_key(|(_, versions)| latest(versions)).map(|(name, _)| name.clone());
-            let Some(name) = oldest else { return };
-            self.aliases.remove(&name);
-            self.forgotten += 1;
-            self.dirty.insert(Part::Alias(name.0, name.1));
+            let ages = self.aliases.iter().map(|(name, versions)| (latest(versions), name.clone()));
+            for name in oldest(ages, self.aliases.len() - self.limits.max_aliases) {
+                self.aliases.remove(&name);
+                self.forgotten += 1;
+                self.dirty.insert(Part::Alias(name.0, name.1));
+            }
         }
     }
+}
+
+/// The oldest of some, at least `least` and a part of all beside.
+fn oldest<A: Ord, T: Ord>(ages: impl Iterator<Item = (A, T)>, least: usize) -> Vec<T> {
+    let mut ages: Vec<_> = ages.collect();
+    ages.sort_unstable();
+    let count = least + ages.len() / 256;
+    ages.into_iter().take(count).map(|(_, one)| one).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Used;
 use super::change::About;
 use super::grant::Grant;
 use super::version::{Stamp, Versions};
@@ -124,9 +125,9 @@ impl Portrait {
         grants.min_by_key(|grant| grant.facts.as_ref().map(|facts| (facts.created, facts.id.clone())))
     }
 
-    pub(super) fn tag(&mut self, stamp: Stamp, name: String, value: Option<String>) {
+    pub(super) fn tag(&mut self, stamp: Stamp, name: String, value: Option<String>, keep: usize) {
         if self.tags.len() < MAX_TAGS || self.tags.contains_key(&name) {
-            self.tags.entry(name).or_default().put(stamp, value);
+            self.tags.entry(name).or_default().put(stamp, value, keep);
         }
     }
 
@@ -159,12 +160,12 @@ impl Portrait {
     }
 
     /// Notes a use; whether its row should be written, and who was forgotten for it.
-    pub(super) fn note_use(&mut self, call: &Call<'_>, step: Span, max: usize) -> (bool, Vec<String>) {
-        let (time, name) = (call.time(), call.operation());
-        let is_news = match self.users.get_mut(call.principal()) {
+    pub(super) fn note_use(&mut self, used: &Used, step: Span, max: usize) -> (bool, Vec<String>) {
+        let (time, name) = (used.time, &used.operation);
+        let is_news = match self.users.get_mut(&used.principal) {
             None => {
-                let operations = BTreeSet::from([name.to_owned()]);
-                self.users.insert(call.principal().to_owned(), User { first: time, last: time, operations });
+                let operations = BTreeSet::from([name.clone()]);
+                self.users.insert(used.principal.clone(), User { first: time, last: time, operations });
                 true
             }
             Some(user) => {
@@ -175,7 +176,7 @@ impl Portrait {
                 user.last = user.last.max(time);
                 let is_new_operation = !user.operations.contains(name) && user.operations.len() < MAX_OPERATIONS;
                 if is_new_operation {
-                    user.operations.insert(name.to_owned());
+                    user.operations.insert(name.clone());
                 }
                 is_news || is_new_operation
             }
@@ -201,7 +202,7 @@ impl Portrait {
     }
 
     /// Takes over a snapshot; returns the ids of the grants that changed.
-    pub(super) fn take_snapshot(&mut self, facts: &KeyFacts, stamp: &Stamp) -> Vec<String> {
+    pub(super) fn take_snapshot(&mut self, facts: &KeyFacts, stamp: &Stamp, keep: usize) -> Vec<String> {
         let knows = |what: &str| !facts.unknown.contains_key(what);
         self.as_of = self.as_of.max(Some(facts.as_of));
         if knows("description") {
@@ -219,19 +220,19 @@ impl Portrait {
         if let Some(text) = &facts.policy
             && self.policy.at(facts.as_of).is_none_or(|known| *known.text != **text)
         {
-            self.policy.put(stamp.clone(), PolicyText { text: text.as_str().into(), by: None });
+            self.policy.put(stamp.clone(), PolicyText { text: text.as_str().into(), by: None }, keep);
         }
         if let Some(name) = &facts.state {
-            self.state.put(stamp.clone(), State { name: name.clone(), deletion: facts.deletion });
+            self.state.put(stamp.clone(), State { name: name.clone(), deletion: facts.deletion }, keep);
         }
         if let Some(rotation) = facts.rotation {
-            self.rotation.put(stamp.clone(), rotation);
+            self.rotation.put(stamp.clone(), rotation, keep);
         }
         if knows("tags") {
             let known: Vec<String> = self.tags.keys().filter(|name| !facts.tags.contains_key(*name)).cloned().collect();
-            known.into_iter().for_each(|name| self.tag(stamp.clone(), name, None));
+            known.into_iter().for_each(|name| self.tag(stamp.clone(), name, None, keep));
             for (name, value) in &facts.tags {
-                self.tag(stamp.clone(), name.clone(), Some(value.clone()));
+                self.tag(stamp.clone(), name.clone(), Some(value.clone()), keep);
             }
         }
         if knows("grants") { self.take_grants(&facts.grants, facts.as_of) } else { Vec::new() }

@@ -126,9 +126,8 @@ fn a_snapshot_ends_what_it_does_not_list() {
 fn users_are_noted_and_bounded() {
     let mut picture = Picture::new(PictureLimits { max_users_per_key: 2, ..PictureLimits::default() });
     for (role, second) in [("a", 0), ("b", 100), ("a", 50), ("c", 200), ("a", 210)] {
-        let raw = raw("Decrypt", role, second, "");
-        let record = decode(&raw, &Projection::fixed()).unwrap();
-        with_call(&record, |call| picture.note_use(KEY, call));
+        let principal = format!("arn:aws:iam::111122223333:role/{role}");
+        picture.note_use(&Used { key: KEY.to_owned(), principal, operation: "Decrypt".to_owned(), time: at(second) });
     }
     let users: Vec<_> = picture.key(KEY).unwrap().users().map(|(who, user)| (who.to_owned(), user.last)).collect();
     let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");

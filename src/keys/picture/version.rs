@@ -33,9 +33,6 @@ impl Stamp {
 /// Sorts after every eventID.
 const SNAPSHOT: &str = "~snapshot";
 
-/// Versions kept of one value.
-const MAX_VERSIONS: usize = 4;
-
 /// The latest versions of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent, bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de>"))]
@@ -51,14 +48,14 @@ impl<T> Default for Versions<T> {
 }
 
 impl<T: PartialEq> Versions<T> {
-    /// Puts a version; whether anything changed.
-    pub fn put(&mut self, stamp: Stamp, value: T) -> bool {
+    /// Puts a version, and keeps the latest `keep`; whether anything changed.
+    pub fn put(&mut self, stamp: Stamp, value: T, keep: usize) -> bool {
         // A snapshot that says nothing new is no version, or hourly ones would push out what happened.
         if stamp.is_snapshot() && self.at(stamp.time) == Some(&value) {
             return false;
         }
         let before = self.kept.insert(stamp.clone(), value);
-        if self.kept.len() > MAX_VERSIONS {
+        if self.kept.len() > keep {
             self.kept.pop_first();
         }
         self.kept.get(&stamp) != before.as_ref()
@@ -123,14 +120,14 @@ mod tests {
     #[test]
     fn a_snapshot_speaks_for_the_time_before_it_as_far_as_nothing_else_is_known() {
         let mut versions = Versions::default();
-        assert!(versions.put(Stamp::of_snapshot(at(10)), "a"));
+        assert!(versions.put(Stamp::of_snapshot(at(10)), "a", 4));
         assert_eq!((versions.at(at(1)), versions.at(at(11))), (Some(&"a"), Some(&"a")));
-        assert!(!versions.put(Stamp::of_snapshot(at(20)), "a"), "the same again is no version");
+        assert!(!versions.put(Stamp::of_snapshot(at(20)), "a", 4), "the same again is no version");
         let change = Stamp { time: at(5), event: "e".to_owned() };
-        assert!(versions.put(change.clone(), "b"));
+        assert!(versions.put(change.clone(), "b", 4));
         assert_eq!((versions.at(at(4)), versions.at(at(5)), versions.at(at(10))), (None, Some(&"b"), Some(&"a")));
         assert_eq!(versions.before(&Stamp::of_snapshot(at(10))), Some((&change, &"b")));
-        assert!(!versions.put(change, "b"));
+        assert!(!versions.put(change, "b", 4));
     }
 
     proptest! {
@@ -144,9 +141,9 @@ mod tests {
             let truth: BTreeMap<(i64, u8), u8> = puts.iter().map(|(time, event, value)| ((*time, *event), *value)).collect();
             let mut versions = Versions::default();
             for (time, event, _) in &puts {
-                versions.put(Stamp { time: at(*time), event: event.to_string() }, truth[&(*time, *event)]);
+                versions.put(Stamp { time: at(*time), event: event.to_string() }, truth[&(*time, *event)], 4);
             }
-            let kept: Vec<_> = truth.iter().rev().take(MAX_VERSIONS).collect();
+            let kept: Vec<_> = truth.iter().rev().take(4).collect();
             let expected = kept.iter().find(|((time, _), _)| *time <= asked).map(|(_, value)| *value);
             prop_assert_eq!(versions.at(at(asked)), expected);
             let back: Versions<u8> = serde_json::from_str(&serde_json::to_string(&versions).unwrap()).unwrap();

@@ -8,6 +8,7 @@ use crate::alert::redact::Redaction;
 use crate::pipeline::plan::Limits;
 use crate::rule::{RuleSet, RuleText};
 use crate::sink::SinkError;
+use crate::source::Receipt;
 use crate::store::Commit;
 use crate::store::OutboxSeq;
 use crate::store::memory::MemoryStore;

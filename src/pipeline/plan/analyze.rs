@@ -8,7 +8,9 @@ use crate::event::derive::{derive, uses_of};
 use crate::event::field::{FieldId, FieldValue, Fields, core, derived};
 use crate::event::record::Record;
 use crate::keys::enrich;
+use crate::keys::exception::Told;
 use crate::keys::inventory::Inventory;
+use crate::keys::picture::{Picture, Used};
 use crate::rule::detector::{Deadline, Test};
 use crate::rule::{Detector, Input, Role, Rule, RuleSet};
 use crate::time::Span;
@@ -27,43 +29,59 @@ pub struct Analyzer {
 pub enum Analysis {
     /// No rule reads such records.
     Filtered,
-    /// The rules were asked; these matched.
-    Matches(Vec<Match>),
+    /// The rules were asked.
+    Read(Reading),
+}
+
+/// What a record that rules read came to.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// These rules matched.
+    pub matches: Vec<Match>,
+    /// Tickets of the suppressions without which more would have.
+    pub suppressed: Vec<String>,
+    /// Keys that it used with success.
+    pub uses: Vec<Used>,
 }
 
 /// Longer records are not kept as evidence: their place is told instead.
 const MAX_SAMPLE_BYTES: usize = 16 * 1024;
 
 impl Analyzer {
-    /// Reads one record against the rules.
+    /// Reads one record against the rules, with what is known of keys.
     #[must_use]
-    pub fn analyze(&self, mut record: Record<'_>) -> Analysis {
+    pub fn analyze(&self, mut record: Record<'_>, picture: &Picture) -> Analysis {
         if !self.rules.wants(record.source(), record.name()) {
             return Analysis::Filtered;
         }
         let lane = lane_of(&record);
-        let mut matches: Vec<Match> = Vec::new();
+        let mut reading = Reading::default();
         let mut fed = Vec::new();
         let uses = uses_of(&record);
         let mut raw: Option<Arc<str>> = None;
         for used in &uses {
             derive(&mut record, used);
-            enrich(&mut record, used, &self.inventory);
+            enrich(&mut record, used, &self.inventory, picture);
+            reading.uses.extend(success(&record));
             self.rules.feeds(&record.fields, record.raw, &mut fed);
             let mut texts = Texts { fields: &record.fields, read: Vec::new() };
             let mut facts: Option<Arc<Facts>> = None;
             for input in &fed {
                 let Some(rule) = self.rules.rules.get(input.rule.0 as usize) else { continue };
                 let Some((group, signals, number)) = said(&record, rule, input, &mut texts) else { continue };
+                if let Some(ticket) = self.suppressed(&record, rule, input) {
+                    reading.suppressed.push(ticket);
+                    continue;
+                }
                 // One record may be several steps of one rule, or two uses of one group.
                 let same = |matched: &&mut Match| matched.rule == input.rule && matched.group == group;
-                if let Some(matched) = matches.iter_mut().find(same) {
+                if let Some(matched) = reading.matches.iter_mut().find(same) {
                     matched.signals.extend(
                         signals.into_iter().filter(|signal| !matched.signals.contains(signal)).collect::<Vec<_>>(),
                     );
                     continue;
                 }
-                matches.push(Match {
+                reading.matches.push(Match {
                     rule: input.rule,
                     group,
                     id: record.id.clone(),
@@ -79,8 +97,38 @@ impl Analyzer {
                 });
             }
         }
-        Analysis::Matches(matches)
+        Analysis::Read(reading)
     }
+
+    /// The ticket under which a match is not counted. What a rule waits for (a sign of life, the end
+    /// of a case) is counted all the same, or leaving it out would ring.
+    #[must_use]
+    pub fn suppressed(&self, record: &Record<'_>, rule: &Rule, input: &Input) -> Option<String> {
+        let awaited = matches!(rule.detector, Detector::Absence(_)) || input.role == Role::Closes;
+        if self.inventory.suppressions.is_empty() || awaited {
+            return None;
+        }
+        let fields = &record.fields;
+        let principals: Vec<String> = fields.text(derived::PRINCIPAL).map(str::to_owned).into_iter().collect();
+        let names = [derived::KEY_ARN, derived::KEY_ID, derived::ALIAS].map(|id| fields.text(id));
+        let names: Vec<&str> = names.into_iter().flatten().collect();
+        let keys = if names.is_empty() { Vec::new() } else { vec![names] };
+        let told = Told { rule: &rule.meta.id, principals: &principals, keys: &keys, last: record.time };
+        self.inventory.suppresses(told).map(|suppression| suppression.ticket.clone())
+    }
+}
+
+/// The use that a derived record is of, if it is a cryptographic one and did not fail.
+fn success(record: &Record<'_>) -> Option<Used> {
+    let text = |id| record.fields.text(id);
+    let is_use = text(derived::CLASS) == Some("cryptographic") && text(derived::OUTCOME) == Some("success");
+    let key = text(derived::KEY_ARN).filter(|key| is_use && key.starts_with("arn:"))?;
+    Some(Used {
+        key: key.to_owned(),
+        principal: text(derived::PRINCIPAL)?.to_owned(),
+        operation: record.name().to_owned(),
+        time: record.time,
+    })
 }
 
 /// Account and Region of a record.

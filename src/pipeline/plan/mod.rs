@@ -5,25 +5,33 @@
 //! received = applied + duplicate + filtered + late + parked.
 
 pub mod analyze;
+pub mod conduct;
 pub mod recent;
 pub mod reload;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
 use analyze::{Analysis, Analyzer, lane_of};
 use recent::{Recent, RecordKey};
 
+use crate::alert::Alert;
 use crate::alert::make::make;
 use crate::alert::redact::{Redaction, printable};
 use crate::engine::incident::Change;
-use crate::engine::{Applied, Engine, EngineLimits, RestoreError, Transition};
+use crate::engine::matched::Match;
+use crate::engine::{Applied, Engine, EngineLimits, RestoreError, StateDelta, Transition};
 use crate::event::EventId;
 use crate::event::envelope::{EnvelopeLimits, Found, open};
 use crate::event::record::decode;
 use crate::keys::inventory::Inventory;
+use crate::keys::picture::change::{Change as KeyChange, changes_of, stamp_of};
+use crate::keys::picture::version::Stamp;
+use crate::keys::picture::{Picture, PictureLimits, RowError, Told};
+use crate::keys::snapshot::KeyFacts;
 use crate::rule::RuleSet;
 use crate::source::{Delivery, Receipt};
 use crate::store::{Commit, Restored};
@@ -50,6 +58,8 @@ pub struct Accounting {
     pub alerts: u64,
     /// Groups given up at a limit.
     pub evicted: u64,
+    /// Matches that a suppression of the inventory took away.
+    pub suppressed: u64,
 }
 
 impl Accounting {
@@ -71,6 +81,7 @@ impl AddAssign for Accounting {
         self.opened += other.opened;
         self.alerts += other.alerts;
         self.evicted += other.evicted;
+        self.suppressed += other.suppressed;
     }
 }
 
@@ -83,11 +94,18 @@ pub struct Limits {
     pub envelope: EnvelopeLimits,
     /// Records remembered as done.
     pub recent: usize,
+    /// Of what is known of keys.
+    pub picture: PictureLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { engine: EngineLimits::default(), envelope: EnvelopeLimits::default(), recent: 500_000 }
+        Self {
+            engine: EngineLimits::default(),
+            envelope: EnvelopeLimits::default(),
+            recent: 500_000,
+            picture: PictureLimits::default(),
+        }
     }
 }
 
@@ -102,12 +120,26 @@ pub struct Planned {
     pub park: Vec<(Receipt, String)>,
     /// What became of the records.
     pub accounting: Accounting,
+    /// Matches suppressed, by ticket.
+    pub suppressed: BTreeMap<String, u64>,
+}
+
+/// Why what a store held cannot be taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Of the rules' state.
+    #[error(transparent)]
+    Rules(#[from] RestoreError),
+    /// Of what is known of keys.
+    #[error(transparent)]
+    Keys(#[from] RowError),
 }
 
 /// Rules, inventory and all state.
 pub struct Plan {
     analyzer: Analyzer,
     engine: Engine,
+    picture: Picture,
     recent: Recent,
     /// Of the batch that is not yet committed.
     fresh: Vec<RecordKey>,
@@ -122,6 +154,7 @@ impl Plan {
         Self {
             engine: Engine::new(rules.clone(), limits.engine),
             analyzer: Analyzer { rules, inventory },
+            picture: Picture::new(limits.picture),
             recent: Recent::new(limits.recent),
             fresh: Vec::new(),
             limits,
@@ -133,15 +166,26 @@ impl Plan {
     ///
     /// # Errors
     /// When a row cannot be read.
-    pub fn restore(&mut self, restored: &Restored) -> Result<u64, RestoreError> {
-        self.engine.restore(&restored.rows)
+    pub fn restore(&mut self, restored: &Restored) -> Result<u64, PlanError> {
+        let (of_keys, of_rules): (Vec<_>, Vec<_>) =
+            restored.rows.iter().cloned().partition(|(key, _)| Picture::owns(key));
+        for (key, value) in &of_keys {
+            self.picture.restore(key, value)?;
+        }
+        Ok(self.engine.restore(&of_rules)?)
+    }
+
+    /// Takes over what KMS itself says of keys.
+    pub fn take_snapshot(&mut self, keys: &[KeyFacts]) -> Commit {
+        keys.iter().for_each(|facts| self.picture.take_snapshot(facts));
+        Commit { deltas: self.rows_of_keys(), outbox: Vec::new() }
     }
 
     /// Plans a batch that came at `now`.
     pub fn batch(&mut self, deliveries: &[Delivery], now: EventTime) -> Planned {
         let mut planned = Planned::default();
         for delivery in deliveries {
-            match self.delivery(delivery, now, &mut planned.accounting) {
+            match self.delivery(delivery, now, &mut planned) {
                 None => planned.ack.push(delivery.receipt.clone()),
                 Some(reason) => {
                     self.tell_parked(delivery, &reason, now);
@@ -151,6 +195,7 @@ impl Plan {
         }
         self.engine.pass_time(now);
         self.engine.expire();
+        planned.accounting.suppressed = planned.suppressed.values().sum();
         planned.commit = self.step(now, &mut planned.accounting);
         planned
     }
@@ -170,10 +215,14 @@ impl Plan {
         (self.step(now, &mut accounting), accounting)
     }
 
-    /// Learns from the matches of captures; how many groups did. Nobody is told of anything.
-    pub fn learn(&mut self, matches: &[crate::engine::matched::Match]) -> (usize, Commit) {
+    /// Learns from the matches of captures, and what they tell of keys; how many groups did. Nobody is
+    /// told of anything.
+    pub fn learn(&mut self, matches: &[Match], changes: Vec<(Stamp, KeyChange)>) -> (usize, Commit) {
+        changes.into_iter().for_each(|(stamp, change)| self.picture.apply(&stamp, change));
         let learnt = self.engine.learn(matches);
-        (learnt, Commit { deltas: self.engine.take_step().deltas, outbox: Vec::new() })
+        let mut deltas = self.engine.take_step().deltas;
+        deltas.extend(self.rows_of_keys());
+        (learnt, Commit { deltas, outbox: Vec::new() })
     }
 
     /// The last commit is durable: copies of its records need not be looked at again.
@@ -193,8 +242,15 @@ impl Plan {
         (self.engine.groups(), self.engine.entries())
     }
 
+    /// Keys known, and what of them was given up at a limit, for gauges.
+    #[must_use]
+    pub fn keys_held(&self) -> (usize, u64) {
+        self.picture.held()
+    }
+
     /// Applies a delivery; returns why it must be parked, if something in it cannot be read.
-    fn delivery(&mut self, delivery: &Delivery, now: EventTime, accounting: &mut Accounting) -> Option<String> {
+    fn delivery(&mut self, delivery: &Delivery, now: EventTime, planned: &mut Planned) -> Option<String> {
+        let Planned { accounting, suppressed, .. } = planned;
         let mut bad: Vec<String> = Vec::new();
         let mut bad_count = 0_u64;
         let mut note = |reason: String| {
@@ -212,7 +268,7 @@ impl Plan {
                     accounting.parked += 1;
                     note(format!("{place}: {reason}"));
                 }
-                Found::Record(raw) => match self.record(raw, now) {
+                Found::Record(raw) => match self.record(raw, now, suppressed) {
                     Ok(count) => *count(accounting) += 1,
                     Err(reason) => {
                         accounting.parked += 1;
@@ -236,22 +292,33 @@ impl Plan {
     }
 
     /// Applies one record; says which counter it belongs to, or why it cannot be read.
-    fn record(&mut self, raw: &str, now: EventTime) -> Result<fn(&mut Accounting) -> &mut u64, String> {
+    fn record(
+        &mut self,
+        raw: &str,
+        now: EventTime,
+        suppressed: &mut BTreeMap<String, u64>,
+    ) -> Result<fn(&mut Accounting) -> &mut u64, String> {
         let record = decode(raw, &self.analyzer.rules.projection).map_err(|error| error.to_string())?;
         let (lane, time) = (lane_of(&record), record.time);
         let key = RecordKey::of(&record.id, &lane);
         if self.recent.contains(&key) {
             return Ok(|accounting| &mut accounting.duplicate);
         }
-        let matches = match self.analyzer.analyze(record) {
+        // First what it changes, then what it means: at one instant the picture is what a replay sees.
+        let changes = changes_of(&record);
+        let stamp = stamp_of(&record);
+        changes.into_iter().for_each(|change| self.picture.apply(&stamp, change));
+        let reading = match self.analyzer.analyze(record, &self.picture) {
             Analysis::Filtered => {
                 self.engine.observe(&lane, time, now);
                 return Ok(|accounting| &mut accounting.filtered);
             }
-            Analysis::Matches(matches) => matches,
+            Analysis::Read(reading) => reading,
         };
         self.fresh.push(key);
-        let outcomes: Vec<_> = matches.iter().map(|matched| self.engine.apply(matched, now)).collect();
+        reading.uses.iter().for_each(|used| self.picture.note_use(used));
+        reading.suppressed.into_iter().for_each(|ticket| *suppressed.entry(ticket).or_default() += 1);
+        let outcomes: Vec<_> = reading.matches.iter().map(|matched| self.engine.apply(matched, now)).collect();
         self.engine.observe(&lane, time, now);
         Ok(if outcomes.contains(&Applied::Late) {
             |accounting| &mut accounting.late
@@ -281,8 +348,8 @@ impl Plan {
         });
         let text = record.to_string();
         let Ok(record) = decode(&text, &self.analyzer.rules.projection) else { return };
-        if let Analysis::Matches(matches) = self.analyzer.analyze(record) {
-            for matched in &matches {
+        if let Analysis::Read(reading) = self.analyzer.analyze(record, &self.picture) {
+            for matched in &reading.matches {
                 self.engine.apply(matched, now);
             }
         }
@@ -308,10 +375,24 @@ impl Plan {
         let opened = |transition: &&Transition| transition.change == Change::Opened;
         accounting.opened += step.transitions.iter().filter(opened).count() as u64;
         accounting.alerts += outbox.len() as u64;
+        outbox.iter().for_each(|alert| self.note_incident(alert));
+        step.deltas.extend(self.rows_of_keys());
         Commit { deltas: step.deltas, outbox }
     }
 
-    fn alert(&self, transition: &Transition) -> Option<crate::alert::Alert> {
+    /// What touched a key is part of what is known of it.
+    fn note_incident(&mut self, alert: &Alert) {
+        for key in &alert.keys {
+            let title = format!("{}: {}", alert.level.as_str(), alert.rule.title);
+            self.picture.note_incident(&key.arn, Told { time: alert.last_event_time, id: alert.id.clone(), title });
+        }
+    }
+
+    fn rows_of_keys(&mut self) -> Vec<StateDelta> {
+        self.picture.take_rows().into_iter().map(|(key, value)| StateDelta { key, value }).collect()
+    }
+
+    fn alert(&self, transition: &Transition) -> Option<Alert> {
         let rule = self.analyzer.rules.rules.get(transition.rule.0 as usize)?;
         Some(make(rule, transition, self.redaction))
     }

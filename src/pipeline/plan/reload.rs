@@ -1,4 +1,4 @@
-//! Other rules and another inventory between two batches.
+//! Other rules, another inventory and snapshots of keys between two batches.
 //!
 //! Invariant: what changed is told by the rules that were there before, so that taking the telling
 //! rule away is told too.
@@ -10,6 +10,7 @@ use super::{Accounting, Plan};
 use crate::alert::redact::printable;
 use crate::event::EventId;
 use crate::keys::inventory::Inventory;
+use crate::keys::snapshot::KeyFacts;
 use crate::rule::RuleSet;
 use crate::store::Commit;
 use crate::time::EventTime;
@@ -24,6 +25,8 @@ pub enum Reload {
         /// The inventory.
         inventory: Arc<Inventory>,
     },
+    /// Know this of keys, too: KMS itself said so.
+    Snapshot(Vec<KeyFacts>),
     /// They were changed and cannot be used; the old ones stay.
     Refused {
         /// The folder or file.
@@ -76,6 +79,7 @@ impl Plan {
     pub fn reload(&mut self, reload: Reload, now: EventTime) -> (Commit, Accounting) {
         let mut accounting = Accounting::default();
         match reload {
+            Reload::Snapshot(keys) => (self.take_snapshot(&keys), accounting),
             Reload::Refused { path, reason } => {
                 let about = serde_json::json!({ "path": printable(&path), "reason": printable(&reason) });
                 let id = EventId::of_bytes(format!("{path} {reason}").as_bytes());
@@ -194,7 +198,7 @@ mod tests {
         // The same as a restart under those rules.
         let mut fresh = super::tests::plan(fewer);
         let rows = store.0.clone().into_iter().collect();
-        assert_eq!(fresh.restore(&Restored { rows }), Ok(0), "no row is left of what is gone");
+        assert_eq!(fresh.restore(&Restored { rows }).unwrap(), 0, "no row is left of what is gone");
         let mut other = Store(store.0.clone());
         let more = [denied(4), record(5, "DisableKey", "")];
         let after = store.take(&plan.batch(&more, now()).commit);

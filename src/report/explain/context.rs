@@ -7,7 +7,7 @@ use crate::event::derive::Use;
 use crate::event::record::Record;
 use crate::keys::expect::{Call, short_name};
 use crate::keys::picture::Picture;
-use crate::keys::picture::change::stamp_of;
+use crate::keys::picture::change::{place_of, stamp_of};
 
 /// What was known of the key then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,7 +27,8 @@ pub struct Known {
 /// What was known of the key of a use; nothing of a key that nothing was told of.
 #[must_use]
 pub fn of(record: &Record<'_>, used: &Use, picture: &Picture) -> Option<Known> {
-    let arn = used.key.as_ref()?.arn.as_deref()?;
+    let arn = picture.resolve(used.key.as_ref()?, &place_of(record), record.time)?;
+    let arn = arn.as_str();
     let portrait = picture.key(arn)?;
     let call = Call::of(used, record.name(), &record.fields, record.time);
     // What the record itself changes was not known before it.

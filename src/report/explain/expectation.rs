@@ -7,7 +7,9 @@ use crate::event::derive::Use;
 use crate::event::record::Record;
 use crate::keys::expect::parts::{Part, PartKind, leaves, nearest_line, never, parts_of};
 use crate::keys::expect::{Call, judge};
-use crate::keys::inventory::{Domain, Expect, Inventory, Known};
+use crate::keys::inventory::{Domain, Expect, Inventory};
+use crate::keys::picture::Picture;
+use crate::keys::picture::change::place_of;
 
 /// What the inventory says.
 #[derive(Clone, Debug, Serialize)]
@@ -72,8 +74,16 @@ pub struct Leave {
 }
 
 /// What the inventory says of a use; nothing when no domain has the key.
-pub(super) fn of(record: &Record<'_>, used: &Use, inventory: &Inventory, redaction: Redaction) -> Option<Expectation> {
-    let domain = inventory.domain_of(used.key.as_ref()?, used.principal.account.as_deref(), &Known::default)?;
+pub(super) fn of(
+    record: &Record<'_>,
+    used: &Use,
+    inventory: &Inventory,
+    picture: &Picture,
+    redaction: Redaction,
+) -> Option<Expectation> {
+    let key = used.key.as_ref()?;
+    let known = || picture.known(key, &place_of(record), record.time);
+    let domain = inventory.domain_of(key, used.principal.account.as_deref(), &known)?;
     let call = Call::of(used, record.name(), &record.fields, record.time);
     let judgement = judge(domain, &call, inventory);
     let leave = |leave: &&crate::keys::exception::BreakGlass| Leave {

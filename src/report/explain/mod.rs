@@ -9,7 +9,7 @@
 //!   "account": "111122223333", "region": "eu-west-1",
 //!   "uses": [{
 //!     "key_role": "source",
-//!     "fields": [{"name": "kms.key_arn", "values": ["..."], "kind": "copied|part|worked-out|inventory",
+//!     "fields": [{"name": "kms.key_arn", "values": ["..."], "kind": "copied|part|worked-out|inventory|known",
 //!                 "from": ["resources[0].ARN"], "how": "..."}],
 //!     "expectation": {"domain": "...", "tier": "...", "owner": "...", "standing": ["decoy"], "lines": 2,
 //!       "verdict": false, "reason": "...", "never": "arn:...",
@@ -18,7 +18,7 @@
 //!     "known": {"aliases": [], "state": "...", "policy": "...", "grant": "...", "user": "..."},
 //!     "rules": {
 //!       "matched": [{"rule": {"id": "...", "title": "...", "level": "high", "path": "..."}, "role": "counts",
-//!         "towards": [{"rule": {...}, "kind": "event_count", "group": {"kms.principal": "..."}, "counted": true,
+//!         "towards": [{"rule": {...}, "kind": "event_count", "group": {"kms.principal": "..."}, "counted": true, "suppressed": null,
 //!                      "how": "...", "opens": true, "feeds": ["..."]}], "items": []}],
 //!       "filtered": [], "near": [{"rule": {...}, "role": "counts", "held": 4, "of": 5, "distance": 1,
 //!         "hindrances": [{"kind": "item|excluded|filter", "name": "use", "holds": false,
@@ -126,7 +126,7 @@ pub struct Derived {
     pub name: &'static str,
     /// Its values, the first few.
     pub values: Vec<String>,
-    /// `copied`, `part`, `worked-out` or `inventory`.
+    /// `copied`, `part`, `worked-out`, `inventory`, or `known` from what was told before.
     pub kind: &'static str,
     /// Paths of the record, other derived fields, or `inventory`.
     pub from: Vec<String>,
@@ -153,8 +153,10 @@ const MAX_VALUES: usize = 20;
 pub struct Explainer<'a> {
     /// Rules and inventory.
     pub analyzer: &'a Analyzer,
-    /// What had been told of keys, if anything was read for it.
-    pub picture: Option<&'a Picture>,
+    /// What had been told of keys, the records themselves included.
+    pub picture: &'a Picture,
+    /// Whether anything was read for it beside the records.
+    pub has_context: bool,
     /// What to say.
     pub options: Options,
 }
@@ -179,7 +181,7 @@ impl Explainer<'_> {
 
     fn used(&self, record: &mut Record<'_>, whole: &Value, used: &Use) -> UseExplained {
         derive(record, used);
-        enrich(record, used, &self.analyzer.inventory);
+        enrich(record, used, &self.analyzer.inventory, self.picture);
         let inventory = &*self.analyzer.inventory;
         let origins = Origins { fields: &record.fields, whole, used, inventory };
         let key_role = match used.key.as_ref().map(|key| key.role) {
@@ -190,9 +192,9 @@ impl Explainer<'_> {
         UseExplained {
             key_role,
             fields: self.derived(&record.fields, &origins),
-            expectation: expectation::of(record, used, inventory, self.options.redaction),
-            known: self.picture.and_then(|picture| context::of(record, used, picture)),
-            rules: rules::of(record, &self.analyzer.rules, &self.options),
+            expectation: expectation::of(record, used, inventory, self.picture, self.options.redaction),
+            known: self.has_context.then(|| context::of(record, used, self.picture)).flatten(),
+            rules: rules::of(record, self.analyzer, &self.options),
         }
     }
 
@@ -210,6 +212,7 @@ impl Explainer<'_> {
                 Kind::Part => "part",
                 Kind::WorkedOut => "worked-out",
                 Kind::Inventory => "inventory",
+                Kind::Known => "known",
             };
             let from = origin.from.iter().take(MAX_VALUES).map(|path| printable(path)).collect();
             Some(Derived { name, values: shown, kind, from, how: origin.how })

@@ -43,6 +43,8 @@ pub enum Kind {
     WorkedOut,
     /// The inventory says so.
     Inventory,
+    /// Records before told so, or KMS itself.
+    Known,
 }
 
 /// What origins are looked for in.
@@ -104,6 +106,10 @@ fn listed(what: &str) -> Origin {
     Origin { kind: Kind::Inventory, from: vec!["inventory".to_owned()], how: what.to_owned() }
 }
 
+fn known(how: &str) -> Origin {
+    Origin { kind: Kind::Known, from: Vec::new(), how: how.to_owned() }
+}
+
 impl Origins<'_> {
     /// Where a derived field came from; nothing for a field that is not derived or not there.
     #[must_use]
@@ -126,6 +132,10 @@ impl Origins<'_> {
                 from => worked_out(from, "what kind of thing stands there"),
             },
             derived::OBJECT => self.object(value),
+            derived::CHANGE => {
+                let paths = ["eventName", "requestParameters", "responseElements"];
+                worked_out(self.there(&paths), "what the call changes, beside what was known before")
+            }
             derived::ENCRYPTS => worked_out(vec!["kms.operation".to_owned()], "an operation that makes ciphertext"),
             derived::KEY_STATE_ERROR => worked_out(self.there(&["errorMessage"]), "by the words of the message"),
             derived::MATERIAL_HOURS => {
@@ -200,7 +210,11 @@ impl Origins<'_> {
     fn of_key(&self, id: FieldId, value: &str) -> Option<Origin> {
         let key = self.used.key.as_ref()?;
         Some(match id {
-            derived::KEY_ARN => self.named(value, key),
+            derived::KEY_ARN => match [&key.arn, &key.id, &key.alias].into_iter().flatten().any(|name| name == value) {
+                true => self.named(value, key),
+                false => known("the key that the name in the record stood for"),
+            },
+            derived::GRANT => known("a grant in force at the time"),
             derived::KEY_ID => match &key.arn {
                 Some(arn) => Origin { kind: Kind::Part, how: "the id in the ARN".to_owned(), ..self.named(arn, key) },
                 None => self.named(value, key),
@@ -208,10 +222,10 @@ impl Origins<'_> {
             derived::KEY | derived::ALIAS => {
                 let in_record = [&key.alias, &key.arn, &key.id].into_iter().flatten().any(|name| name == value);
                 let in_inventory = self.inventory.alias_of(key) == Some(value);
-                if in_record && !in_inventory {
-                    self.named(value, key)
-                } else {
-                    listed("the alias that it gives the key")
+                match (in_inventory, in_record) {
+                    (true, _) => listed("the alias that it gives the key"),
+                    (false, true) => self.named(value, key),
+                    (false, false) => known("an alias that the key had at the time"),
                 }
             }
             derived::KEY_ROLE => {
@@ -386,15 +400,25 @@ mod tests {
     use crate::event::field::Projection;
     use crate::event::record::decode;
     use crate::keys::enrich;
+    use crate::keys::picture::Picture;
+    use crate::keys::picture::change::{changes_of, stamp_of};
     use crate::rule::{RuleSet, pack};
 
     /// Checks every derived field of a record; notes which were seen.
     fn check(raw: &str, inventory: &Inventory, seen: &mut BTreeSet<&'static str>) {
+        check_with(&mut Picture::default(), raw, inventory, seen);
+    }
+
+    /// With what was told of keys before.
+    fn check_with(picture: &mut Picture, raw: &str, inventory: &Inventory, seen: &mut BTreeSet<&'static str>) {
         let mut record = decode(raw, &Projection::fixed()).unwrap();
+        for change in changes_of(&record) {
+            picture.apply(&stamp_of(&record), change);
+        }
         let whole: Value = serde_json::from_str(raw).unwrap();
         for used in uses_of(&record) {
             derive(&mut record, &used);
-            enrich(&mut record, &used, inventory);
+            enrich(&mut record, &used, inventory, picture);
             let origins = Origins { fields: &record.fields, whole: &whole, used: &used, inventory };
             for (id, path) in derived::each() {
                 let Some(value) = record.fields.values(id).first() else { continue };
@@ -413,6 +437,7 @@ mod tests {
                         assert!(told, "{path}: {origin:?}; {raw}");
                     }
                     Kind::Inventory => assert_eq!(origin.from[0], "inventory"),
+                    Kind::Known => assert!(origin.from.is_empty() && !origin.how.is_empty()),
                 }
                 for from in origin.from.iter().filter(|from| *from != "inventory") {
                     let is_derived = derived::each().any(|(id, known)| known == from && record.fields.is_present(id));
@@ -455,6 +480,26 @@ mod tests {
         let break_glass = "domains: [{name: d, keys: [a], tier: t, owner: o, retired: true, attested: true}]\nbreak_glass: [{ticket: T, principals: ['*'], start: 2026-01-05T00:00:00Z, until: 2026-01-06T00:00:00Z}]\naccounts: ['111122223333']\napproved_regions: [eu-west-1]\n";
         let used = r#"{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","recipientAccountId":"111122223333","resources":[{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}],"requestParameters":{"replicaRegion":"us-east-1"}}"#;
         check(used, &Inventory::parse("keys", break_glass).unwrap(), &mut seen);
+        let mut picture = Picture::default();
+        let before = |name: &str, rest: &str| {
+            format!(
+                r#"{{"eventTime":"2026-01-05T09:00:00Z","eventSource":"kms.amazonaws.com","eventName":"{name}","awsRegion":"eu-west-1","recipientAccountId":"111122223333","userIdentity":{{"type":"IAMUser","accountId":"111122223333","arn":"arn:aws:iam::111122223333:user/ann"}},{rest}}}"#
+            )
+        };
+        let key = r#""resources":[{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}]"#;
+        for (name, rest) in [
+            ("CreateAlias", format!(r#"{key},"requestParameters":{{"aliasName":"alias/a"}}"#)),
+            (
+                "CreateGrant",
+                format!(
+                    r#"{key},"requestParameters":{{"granteePrincipal":"arn:aws:iam::111122223333:user/ann","operations":["Decrypt"]}}"#
+                ),
+            ),
+            ("Decrypt", key.to_owned()),
+            ("Encrypt", r#""errorCode":"AccessDenied","requestParameters":{"keyId":"alias/a"}"#.to_owned()),
+        ] {
+            check_with(&mut picture, &before(name, &rest), &Inventory::default(), &mut seen);
+        }
         let missing: Vec<_> = derived::each().map(|(_, path)| path).filter(|path| !seen.contains(path)).collect();
         assert_eq!(missing, Vec::<&str>::new(), "no example has these fields; add a record here that does");
     }

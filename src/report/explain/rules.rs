@@ -9,6 +9,7 @@ use super::{MAX_VALUES, Options, detector};
 use crate::alert::redact::{Redaction, printable};
 use crate::event::field::{FieldId, FieldValue, Fields, Projection, core};
 use crate::event::record::Record;
+use crate::pipeline::plan::analyze::Analyzer;
 use crate::rule::detector::Test;
 use crate::rule::predicate::Searchable;
 use crate::rule::trace::{Hindrance, Item, Trace};
@@ -66,6 +67,8 @@ pub struct Towards {
     pub group: BTreeMap<String, String>,
     /// Whether it counts; not when it lacks what is counted.
     pub counted: bool,
+    /// Ticket of the suppression that takes it away.
+    pub suppressed: Option<String>,
     /// What one match does.
     pub how: String,
     /// Whether the rule tells anybody by itself.
@@ -145,7 +148,8 @@ struct Shown<'a> {
 }
 
 /// What the rules say of a record with its derived fields filled in.
-pub(super) fn of(record: &Record<'_>, rules: &RuleSet, options: &Options) -> Rules {
+pub(super) fn of(record: &Record<'_>, analyzer: &Analyzer, options: &Options) -> Rules {
+    let rules = &*analyzer.rules;
     let searchable = Searchable::new(record.raw);
     let shown = Shown { fields: &record.fields, projection: &rules.projection, redaction: options.redaction };
     let mut out = Rules::default();
@@ -158,7 +162,7 @@ pub(super) fn of(record: &Record<'_>, rules: &RuleSet, options: &Options) -> Rul
         let trace = Trace::of(&outline.predicate, &record.fields, &searchable);
         let items = if options.rule.is_some() { shown.all(&trace) } else { Vec::new() };
         if trace.holds {
-            let towards = inputs.iter().filter_map(|input| shown.towards(rules, input)).collect();
+            let towards = inputs.iter().filter_map(|input| shown.towards(record, analyzer, input)).collect();
             let rule = named(&outline.meta, outline.level.as_str());
             out.matched.push(Matched { rule, role: role(outline.role), towards, items });
             continue;
@@ -265,7 +269,8 @@ fn is_counted(rule: &Rule, input: &Input, fields: &Fields<'_>) -> bool {
 }
 
 impl Shown<'_> {
-    fn towards(&self, rules: &RuleSet, input: &Input) -> Option<Towards> {
+    fn towards(&self, record: &Record<'_>, analyzer: &Analyzer, input: &Input) -> Option<Towards> {
+        let rules = &*analyzer.rules;
         let rule = rules.rules.get(input.rule.0 as usize)?;
         let value = |id: &FieldId| {
             let text = self.fields.values(*id).first().map(|value| self.value(*id, value));
@@ -287,6 +292,7 @@ impl Shown<'_> {
             kind: rule.detector.kind(),
             group,
             counted,
+            suppressed: analyzer.suppressed(record, rule, input).filter(|_| counted),
             how,
             opens: rule.opens,
             feeds,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::event::record::decode;
 use crate::keys::inventory::Inventory;
+use crate::keys::picture::change::{changes_of, stamp_of};
 use crate::pipeline::plan::analyze::Analysis;
 use crate::rule::{RuleSet, pack};
 
@@ -14,7 +15,12 @@ use crate::rule::{RuleSet, pack};
 fn check(raw: &str, analyzer: &Analyzer) -> usize {
     let record = decode(raw, &analyzer.rules.projection).unwrap();
     let options = Options { redaction: Redaction::None, ..Options::default() };
-    let explained = Explainer { analyzer, picture: None, options }.explain(record.clone());
+    let mut picture = Picture::default();
+    for change in changes_of(&record) {
+        picture.apply(&stamp_of(&record), change);
+    }
+    let explainer = Explainer { analyzer, picture: &picture, has_context: true, options };
+    let explained = explainer.explain(record.clone());
     for field in explained.uses.iter().flat_map(|used| &used.fields) {
         assert!(!field.how.contains("not found again"), "{field:?} of {raw}");
     }
@@ -23,11 +29,11 @@ fn check(raw: &str, analyzer: &Analyzer) -> usize {
         .iter()
         .flat_map(|used| &used.rules.matched)
         .flat_map(|matched| &matched.towards)
-        .filter(|towards| towards.counted)
+        .filter(|towards| towards.counted && towards.suppressed.is_none())
         .map(|towards| (towards.rule.id.clone(), towards.group.values().cloned().collect()))
         .collect();
-    let matches = match analyzer.analyze(record) {
-        Analysis::Matches(matches) => matches,
+    let matches = match analyzer.analyze(record, &picture) {
+        Analysis::Read(reading) => reading.matches,
         Analysis::Filtered => Vec::new(),
     };
     let truth: BTreeSet<_> = matches
@@ -59,7 +65,7 @@ fn what_is_said_is_what_happens() {
 /// Whatever stands where: no panic, and still what happens.
 #[test]
 fn absurd_records_are_explained_too() {
-    let keys = "domains: [{name: d, keys: [k], expect: [{principals: ['*'], context: {a: b}}]}]";
+    let keys = "domains: [{name: d, keys: [k], expect: [{principals: ['*'], context: {a: b}}]}]\nsuppressions: [{keys: [k], until: 2027-01-01T00:00:00Z, ticket: CHG-1}]";
     let rules = Arc::new(RuleSet::compile(&pack::shipped()).rules.unwrap());
     let analyzer = Analyzer { rules, inventory: Arc::new(Inventory::parse("keys", keys).unwrap()) };
     let absurd = [

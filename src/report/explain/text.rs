@@ -61,6 +61,7 @@ fn origin(field: &Derived) -> String {
     match (field.kind, from.is_empty()) {
         ("copied", _) => format!("from {from}"),
         ("part" | "inventory", _) => format!("from {from}: {}", field.how),
+        ("known", _) => format!("from what was told before: {}", field.how),
         (_, true) => field.how.clone(),
         _ => format!("{} ({from})", field.how),
     }
@@ -178,6 +179,9 @@ fn match_of(out: &mut String, matched: &Matched) {
         for (name, value) in &towards.group {
             let value = if value.is_empty() { "(none)" } else { value };
             let _ = writeln!(out, "      {name} = {value}");
+        }
+        if let Some(ticket) = &towards.suppressed {
+            let _ = writeln!(out, "      suppressed under {ticket}");
         }
         if !towards.opens {
             out.push_str("      tells nobody by itself\n");

@@ -52,10 +52,13 @@ fn put(key: &str, value: &str) -> Commit {
 #[test]
 fn a_disk_that_was_full_is_used_again_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let store = RedbStore::open_with(&dir.path().join("state.redb"), |path| {
-        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Builder::new().create_with_backend(Disk(FileBackend::new(file)?))
-    })
+    let store = RedbStore::open_with(
+        &dir.path().join("state.redb"),
+        Box::new(|path| {
+            let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            Builder::new().create_with_backend(Disk(FileBackend::new(file)?))
+        }),
+    )
     .unwrap();
     store.commit(&put("a", "before")).unwrap();
     FULL.store(true, Ordering::SeqCst);
