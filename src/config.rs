@@ -17,12 +17,15 @@ use toml::Spanned;
 
 use crate::alert::redact::Redaction;
 use crate::keys::supply::{Resource, SupplyLine};
+use crate::kms::Place;
+use crate::kms::pace::DEFAULT_PER_SECOND;
 use crate::pipeline::plan::Limits;
 use crate::rule::Level;
 use crate::rule::diagnostic::nearest;
 use crate::sink::sns::default_quota;
+use crate::time::Span;
 pub use typed::LogFormat;
-use typed::{SettingsFile, SinkFile, SourceFile};
+use typed::{KeysRefreshFile, SettingsFile, SinkFile, SourceFile};
 
 /// An example that explains every setting.
 pub const EXAMPLE: &str = include_str!("config/example.toml");
@@ -91,6 +94,19 @@ pub enum SinkKind {
     },
 }
 
+/// Which keys KMS is asked about while the service runs, and how.
+#[derive(Clone, Debug)]
+pub struct KeysRefreshSettings {
+    /// From the end of one round to the next.
+    pub every: Duration,
+    /// Accounts and Regions.
+    pub places: Vec<Place>,
+    /// Requests a second to each.
+    pub per_second: NonZeroU32,
+    /// Another endpoint, like that of an emulator.
+    pub endpoint_url: Option<String>,
+}
+
 /// What the configuration means.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -104,6 +120,10 @@ pub struct Settings {
     pub rules_dir: Option<PathBuf>,
     /// Key inventory.
     pub keys_file: Option<PathBuf>,
+    /// What KMS said of its keys, read at the start.
+    pub snapshot_file: Option<PathBuf>,
+    /// Asking KMS again and again; not at all without it.
+    pub keys_refresh: Option<KeysRefreshSettings>,
     /// Time between two looks at whether rules or inventory changed; none: only when asked to.
     pub reload: Duration,
     /// What kmswatch lives by, source and sinks included.
@@ -156,6 +176,9 @@ impl Settings {
 }
 
 const PREFIX: &str = "KMSWATCH_";
+/// More often would take quotas of KMS from those who need them.
+const MIN_REFRESH: Span = Span::from_secs(300);
+const MAX_REFRESH: Span = Span::from_secs(30 * 86_400);
 
 fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
     let fail = |what: &str| ConfigError(vec![format!("{name}: {what}")]);
@@ -309,6 +332,31 @@ impl Judge<'_> {
         Some(SinkSettings { kind, min_level })
     }
 
+    fn keys_refresh(&mut self, file: KeysRefreshFile) -> Option<KeysRefreshSettings> {
+        let every = file.every?;
+        let span = Span::parse(every.as_ref());
+        if span.is_none_or(|span| !(MIN_REFRESH..=MAX_REFRESH).contains(&span)) {
+            self.mistake(&every, "`every` is a time between 5m and 30d, like 6h");
+        }
+        if file.regions.is_empty() {
+            self.mistake(&every, "[keys_refresh] needs `regions`, like [\"eu-west-1\"]");
+        }
+        let profiles: Vec<_> = match file.profiles.is_empty() {
+            true => vec![None],
+            false => file.profiles.into_iter().map(Some).collect(),
+        };
+        let of = |profile: &Option<String>| {
+            let regions = file.regions.iter().cloned();
+            regions.map(|region| Place { profile: profile.clone(), region }).collect::<Vec<_>>()
+        };
+        Some(KeysRefreshSettings {
+            every: Duration::from_millis(span?.as_millis()),
+            places: profiles.iter().flat_map(of).collect(),
+            per_second: file.per_second.unwrap_or(DEFAULT_PER_SECOND),
+            endpoint_url: file.endpoint_url,
+        })
+    }
+
     /// What is named, and what the configuration names anyhow.
     fn supply_line(
         &mut self,
@@ -355,6 +403,7 @@ fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, Conf
             }
         },
     };
+    let keys_refresh = judge.keys_refresh(file.keys_refresh);
     let supply_line = judge.supply_line(&file.supply_line.resources, source.as_ref(), &sinks);
     let mut limits = Limits::default();
     let given = file.limits;
@@ -370,6 +419,8 @@ fn validate(path: &str, text: &str, file: SettingsFile) -> Result<Settings, Conf
             state_dir: file.state.dir.unwrap_or_else(|| "kmswatch-state".into()),
             rules_dir: file.rules.dir,
             keys_file: file.keys.file,
+            snapshot_file: file.keys.snapshot_file,
+            keys_refresh,
             reload: Duration::from_secs(file.rules.reload_secs.unwrap_or(5)),
             supply_line,
             redaction: file.alerts.redaction,
@@ -408,6 +459,26 @@ mod tests {
         assert_eq!(kinds(&parse(&more).unwrap()), ["trail"]);
         let odd = parse(&more.replace("arn:aws:cloudtrail", "main")).unwrap_err();
         assert!(odd.contains("kmswatch.toml:9:14: 'main:eu-west-1") && odd.contains("is no ARN"), "{odd}");
+    }
+
+    #[test]
+    fn keys_are_refreshed_only_when_asked_for() {
+        assert!(parse(EXAMPLE).unwrap().keys_refresh.is_none());
+        let with = |text: &str| parse(&format!("{GOOD}[keys_refresh]\n{text}\n"));
+        assert!(with("regions = [\"eu-west-1\"]").unwrap().keys_refresh.is_none());
+        let refresh = with("every = \"6h\"\nregions = [\"eu-west-1\", \"eu-west-2\"]\nprofiles = [\"a\", \"b\"]");
+        let refresh = refresh.unwrap().keys_refresh.unwrap();
+        let places: Vec<_> = refresh.places.iter().map(ToString::to_string).collect();
+        assert_eq!(places[..3], ["eu-west-1 (profile a)", "eu-west-2 (profile a)", "eu-west-1 (profile b)"]);
+        assert_eq!((refresh.every, refresh.per_second), (Duration::from_secs(21_600), DEFAULT_PER_SECOND));
+        for (text, expected) in [
+            ("every = \"6h\"", "kmswatch.toml:9:9: [keys_refresh] needs `regions`"),
+            ("every = \"1s\"\nregions = [\"eu-west-1\"]", "kmswatch.toml:9:9: `every` is a time between 5m and 30d"),
+            ("every = \"often\"\nregions = [\"eu-west-1\"]", "`every` is a time"),
+        ] {
+            let said = with(text).unwrap_err();
+            assert!(said.contains(expected), "{text}: {said}");
+        }
     }
 
     #[test]

@@ -27,6 +27,10 @@
 //!    the account of every record; [`pipeline::drive`] carries that out: commit to the [`store`], only
 //!    then acknowledge, and let each [`sink`] drain the outbox.
 //!
+//! Beside that path, [`kms`] asks KMS what it says of its keys: for an inventory to begin with
+//! ([`report::inventory`]), and so that the picture of the keys ([`keys::picture`]) knows what was
+//! there before the first record.
+//!
 //! # What always holds
 //!
 //! - Nothing is acknowledged before its effects are durable.
@@ -43,6 +47,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod keys;
+pub mod kms;
 pub mod pipeline;
 pub mod report;
 pub mod rule;

@@ -30,6 +30,8 @@ pub enum Counter {
     CommitErrors,
     AcknowledgeErrors,
     DeliveryErrors,
+    KeysAsked,
+    KeyRefreshErrors,
 }
 
 impl Counter {
@@ -55,6 +57,8 @@ impl Counter {
         Self::CommitErrors,
         Self::AcknowledgeErrors,
         Self::DeliveryErrors,
+        Self::KeysAsked,
+        Self::KeyRefreshErrors,
     ];
 
     /// Its name in the exposition, and what it counts.
@@ -85,6 +89,10 @@ impl Counter {
             Self::CommitErrors => ("kmswatch_commit_errors_total", "Commits that failed"),
             Self::AcknowledgeErrors => ("kmswatch_acknowledge_errors_total", "Acknowledgements that failed"),
             Self::DeliveryErrors => ("kmswatch_delivery_errors_total", "Deliveries of alerts that failed"),
+            Self::KeysAsked => ("kmswatch_keys_asked_total", "Keys that KMS was asked about"),
+            Self::KeyRefreshErrors => {
+                ("kmswatch_key_refresh_errors_total", "Times that KMS could not be asked about the keys of a Region")
+            }
         }
     }
 
@@ -104,12 +112,20 @@ pub enum Gauge {
     Keys,
     KeysForgotten,
     Rules,
+    KeyRefreshed,
 }
 
 impl Gauge {
     /// All of them.
-    pub const ALL: &[Self] =
-        &[Self::OutboxPending, Self::Groups, Self::Entries, Self::Keys, Self::KeysForgotten, Self::Rules];
+    pub const ALL: &[Self] = &[
+        Self::OutboxPending,
+        Self::Groups,
+        Self::Entries,
+        Self::Keys,
+        Self::KeysForgotten,
+        Self::Rules,
+        Self::KeyRefreshed,
+    ];
 
     /// Its name in the exposition, and what it shows.
     #[must_use]
@@ -123,6 +139,10 @@ impl Gauge {
                 ("kmswatch_state_keys_forgotten", "Keys, grants, users and aliases given up at a limit since the start")
             }
             Self::Rules => ("kmswatch_rules", "Rules in use"),
+            Self::KeyRefreshed => (
+                "kmswatch_key_refresh_timestamp_seconds",
+                "When KMS was last asked about all keys of a Region; 0 if never",
+            ),
         }
     }
 

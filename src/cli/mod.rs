@@ -8,6 +8,7 @@ pub mod explain;
 pub mod keys;
 pub mod list;
 mod picture;
+mod refresh;
 mod reload;
 pub mod replay;
 pub mod rules;
@@ -64,14 +65,15 @@ enum Command {
     Seed(seed::Args),
     /// Say why a record was told of, or was not
     Explain(explain::Args),
-    /// What is known of keys
-    Keys(keys::Args),
     /// Look for mistakes in rules
     Check(check::Args),
     /// Run the examples that rules carry
     Test(test::Args),
     /// List rules, and what they cover
     Rules(list::Args),
+    /// What is known of keys
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Live through simulated worlds of crashes and faults
     Simulate(simulate::Args),
 }
@@ -94,10 +96,10 @@ pub fn main() -> ExitCode {
         Command::Evidence(args) => evidence::run(&args),
         Command::Seed(args) => seed::run(&args),
         Command::Explain(args) => explain::run(&args),
-        Command::Keys(args) => keys::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),
+        Command::Keys(command) => keys::run(&command),
         Command::Simulate(args) => simulate::run(&args),
     };
     match ended {

@@ -5,6 +5,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::captures::Capture;
+use super::keys::lines::each;
 use super::{Usage, run, say};
 use crate::event::derive::{KMS_SOURCE, uses_of};
 use crate::event::envelope::{EnvelopeLimits, Found, open};
@@ -13,15 +14,11 @@ use crate::event::operation::{Class, class_of};
 use crate::event::record::{Record, decode};
 use crate::keys::picture::change::{changes_of, stamp_of};
 use crate::keys::picture::{Picture, Used};
-use crate::keys::snapshot;
 use crate::pipeline::plan::analyze::lane_of;
 use crate::pipeline::survey::whole_picture;
 use crate::store::redb::RedbStore;
 use crate::store::{StateStore as _, StoreError};
 use crate::time::EventTime;
-
-/// A snapshot file is never this long.
-const MAX_SNAPSHOT_BYTES: u64 = 1 << 30;
 
 /// What is known of keys, and whether all of it could be read.
 #[derive(Debug)]
@@ -62,14 +59,10 @@ impl Read {
     /// When one cannot be read.
     pub fn snapshots(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
         for path in paths {
-            let fail = |reason: String| Usage(format!("{}: {reason}", path.display()));
-            let about = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
-            if about.len() > MAX_SNAPSHOT_BYTES {
-                anyhow::bail!(fail(format!("longer than {MAX_SNAPSHOT_BYTES} bytes")));
-            }
-            let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-            let keys = snapshot::read(&path.display().to_string(), &text).map_err(|error| Usage(error.to_string()))?;
-            keys.values().for_each(|facts| self.picture.take_snapshot(facts));
+            each(path, |facts| {
+                self.picture.take_snapshot(&facts);
+                Ok(())
+            })?;
         }
         Ok(())
     }

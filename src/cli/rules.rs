@@ -10,8 +10,8 @@ use crate::rule::placeholders::Placeholders;
 use crate::rule::{Compiled, RuleSet, RuleText, pack};
 use crate::source::capture::files_under;
 
-/// A rule or inventory file is never this long.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+/// A rule file is never this long, nor is an inventory of 50,000 keys.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The rule texts of a folder or file; the shipped ones without one.
 ///

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_smithy_http_client::{Builder, tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::reload::{Watched, watch};
-use super::{Exit, Usage, say};
+use super::{Exit, Usage, refresh, say};
 use crate::alert::Alert;
 use crate::config::{AwsSettings, EXAMPLE, Settings, SinkKind, SourceSettings};
 use crate::pipeline::drive::{DriveSettings, Ended, Parts, drive};
@@ -110,6 +110,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     tracing::info!(rules = rules.rules.len(), domains = inventory.domains.len(), "rules and key domains");
     let mut plan = Plan::new(rules, inventory, settings.limits, settings.redaction);
     let orphans = plan.restore(&store.restore()?)?;
+    if let Some(path) = &settings.snapshot_file {
+        let keys = refresh::take_snapshot_file(path, &mut plan, store.as_ref())?;
+        tracing::info!(keys, snapshot = %path.display(), "what KMS said of its keys");
+    }
     if orphans > 0 {
         tracing::warn!(groups = orphans, "state of rules that are gone or count something else now is dropped");
     }
@@ -187,9 +191,16 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
         deliver_within: DELIVER_WITHIN,
         dead_letters: settings.state_dir.join("dead-letters.jsonl"),
     };
-    let reloads = (!once && (settings.rules_dir.is_some() || settings.keys_file.is_some())).then(|| {
+    let watches = !once && (settings.rules_dir.is_some() || settings.keys_file.is_some());
+    let refreshes = settings.keys_refresh.clone().filter(|_| !once);
+    let reloads = (watches || refreshes.is_some()).then(|| {
         let (asked, reloads) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(watch(watched(&settings), settings.reload, asked, stop.clone()));
+        if watches {
+            tokio::spawn(watch(watched(&settings), settings.reload, asked.clone(), stop.clone()));
+        }
+        if let Some(refreshes) = refreshes {
+            tokio::spawn(refresh::start(refreshes, asked, stop.clone()));
+        }
         reloads
     });
     Gauge::Rules.set(plan.rules() as u64);
@@ -265,6 +276,10 @@ fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
 /// `within` bounds one try of one call: without a bound, a connection that was cut without a word
 /// holds a poller or a sink for ever.
 async fn sdk_config(aws: &AwsSettings, within: Duration) -> SdkConfig {
+    sdk_loader(aws, within).load().await
+}
+
+pub(super) fn sdk_loader(aws: &AwsSettings, within: Duration) -> ConfigLoader {
     let http = Builder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring)).build_https();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
@@ -279,5 +294,5 @@ async fn sdk_config(aws: &AwsSettings, within: Duration) -> SdkConfig {
     if let Some(endpoint) = &aws.endpoint_url {
         loader = loader.endpoint_url(endpoint);
     }
-    loader.load().await
+    loader
 }

@@ -22,6 +22,8 @@ pub(super) struct SettingsFile {
     #[serde(default)]
     pub(super) keys: KeysFile,
     #[serde(default)]
+    pub(super) keys_refresh: KeysRefreshFile,
+    #[serde(default)]
     pub(super) supply_line: SupplyLineFile,
     #[serde(default)]
     pub(super) alerts: AlertsFile,
@@ -76,6 +78,19 @@ pub(super) struct RulesFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct KeysFile {
     pub(super) file: Option<PathBuf>,
+    pub(super) snapshot_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeysRefreshFile {
+    pub(super) every: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) regions: Vec<String>,
+    #[serde(default)]
+    pub(super) profiles: Vec<String>,
+    pub(super) per_second: Option<NonZeroU32>,
+    pub(super) endpoint_url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

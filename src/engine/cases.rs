@@ -66,7 +66,7 @@ impl Group {
                     fresh
                 }
             };
-            self.follow(rule, shape, case, incident, &segment, done);
+            self.follow(shape, case, incident, &segment, done);
         }
         // What no case is left of has nothing more to say, but must not stay open.
         for incident in known.into_iter().filter(|incident| incident.closed.is_none()) {
@@ -75,15 +75,7 @@ impl Group {
     }
 
     /// Brings one incident to where its case stands.
-    fn follow(
-        &mut self,
-        rule: &Rule,
-        shape: &Shape,
-        case: &Case,
-        mut incident: Incident,
-        segment: &Segment,
-        done: &mut Outcome,
-    ) {
+    fn follow(&mut self, shape: &Shape, case: &Case, mut incident: Incident, segment: &Segment, done: &mut Outcome) {
         incident.start = segment.opener.0;
         incident.end = segment.end;
         incident.count = incident.beyond;
@@ -99,10 +91,12 @@ impl Group {
             None => segment.reopened + case.keep + shape.lateness,
         };
         incident.deadline = segment.deadline;
+        let known = incident.escalated;
         incident.escalated = segment.escalations | (incident.escalated & by_time(case));
         let newly_closed = segment.closed.is_some() && incident.closed.is_none();
         incident.closed = segment.closed;
-        let graver = raise(&mut incident, case, rule);
+        let graver = incident.escalated & !known != 0;
+        raise(&mut incident, case);
         incident.note = note(&incident, case);
         let mut tell = |group: &Self, change: Change, incident: &Incident| {
             done.changes.push((change, group.snapshot(incident, shape)));
@@ -137,12 +131,9 @@ impl Group {
                 }
             }
             if incident.escalated != before {
-                let level = incident.level;
-                incident.level = level.max(level_of(case, incident.escalated));
+                raise(incident, case);
                 incident.note = note(incident, case);
-                if incident.level > level {
-                    graver.push(index);
-                }
+                graver.push(index);
             }
         }
         for index in graver {
@@ -186,23 +177,33 @@ fn level_of(case: &Case, escalated: u64) -> Option<crate::rule::Level> {
     reached(case, escalated).map(|escalation| escalation.level).max()
 }
 
-/// Sets the level; whether it is graver than was told.
-fn raise(incident: &mut Incident, case: &Case, rule: &Rule) -> bool {
-    let before = incident.level.unwrap_or(rule.level);
+fn raise(incident: &mut Incident, case: &Case) {
     incident.level = incident.level.max(level_of(case, incident.escalated));
-    incident.level.unwrap_or(rule.level) > before
 }
 
-/// Days left as of the last record, and what made it graver.
+/// What is left of the time as of the last thing that happened, and what made it graver.
 fn note(incident: &Incident, case: &Case) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(closed) = incident.closed {
         parts.push(format!("undone at {closed}"));
     } else if let Some(deadline) = incident.deadline {
-        let days = (deadline - incident.end).as_secs() / 86_400;
-        parts.push(format!("{days} days left, until {deadline}"));
+        let passed = reached(case, incident.escalated).filter_map(|escalation| match escalation.when {
+            Trigger::Before(span) => Some(deadline.saturating_sub(span)),
+            Trigger::Record => None,
+        });
+        let now = passed.fold(incident.end, EventTime::max);
+        parts.push(format!("{}, until {deadline}", left(deadline - now)));
     }
     let notes = reached(case, incident.escalated).map(|escalation| escalation.note.clone());
     parts.extend(notes.filter(|note| !note.is_empty()));
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whole days, and hours of the last one.
+fn left(span: Span) -> String {
+    let (count, unit) = match span.as_secs() {
+        0..86_400 => (span.as_secs() / 3_600, "hour"),
+        86_400.. => (span.as_secs() / 86_400, "day"),
+    };
+    format!("{count} {unit}{} left", if count == 1 { "" } else { "s" })
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::field::{FieldValue, Fields, core, derived};
 use super::key::{KeyRef, KeyRole, arn_parts, keys_of};
 use super::operation::{Class, class_of};
-use super::principal::{Principal, principal_of, source_kind};
+use super::principal::{Principal, principal_of, source_kind, without_path};
 use super::record::Record;
 use super::selectors::blinds_kms;
 
@@ -63,6 +63,7 @@ pub fn derive(record: &mut Record<'_>, used: &Use) {
 
     let principal = &used.principal;
     set(derived::PRINCIPAL, Some(principal.canonical.clone()));
+    set(derived::PRINCIPAL_PATHLESS, is_kms.then(|| without_path(&principal.canonical)));
     set(derived::WHO, Some(principal.in_words()));
     set(derived::PRINCIPAL_TYPE, Some(principal.kind.clone()));
     set(derived::SESSION, principal.session.clone());
@@ -119,8 +120,14 @@ fn derive_trail(fields: &mut Fields<'_>) {
         };
         fields.values(id).iter().filter_map(json).collect::<Vec<Value>>()
     };
-    let (basic, advanced) = (values(core::EVENT_SELECTORS), values(core::ADVANCED_EVENT_SELECTORS));
-    if let Some(blind) = blinds_kms(&basic.iter().collect::<Vec<_>>(), &advanced.iter().collect::<Vec<_>>()) {
+    let verdict = |basic, advanced| {
+        let (basic, advanced) = (values(basic), values(advanced));
+        blinds_kms(&basic.iter().collect::<Vec<_>>(), &advanced.iter().collect::<Vec<_>>())
+    };
+    // Parameters may be left out as too large; what is in force then stands in the response alone.
+    let asked = verdict(core::EVENT_SELECTORS, core::ADVANCED_EVENT_SELECTORS);
+    let blind = asked.or_else(|| verdict(core::SET_EVENT_SELECTORS, core::SET_ADVANCED_EVENT_SELECTORS));
+    if let Some(blind) = blind {
         fields.set(derived::TRAIL_BLINDS_KMS, FieldValue::Bool(blind));
     }
 }
@@ -273,6 +280,11 @@ mod tests {
             assert_eq!(text(&records[0], derived::TRAIL_BLINDS_KMS), "true");
             assert_eq!(text(&records[0], derived::CLASS), "", "not a KMS call");
             assert_eq!(text(&records[0], derived::OUTCOME), "success");
+        });
+        let rest =
+            r#""requestParameters":null,"responseElements":{"eventSelectors":[{"includeManagementEvents":false}]}"#;
+        with("cloudtrail.amazonaws.com", "PutEventSelectors", rest, |records| {
+            assert_eq!(text(&records[0], derived::TRAIL_BLINDS_KMS), "true");
         });
     }
 

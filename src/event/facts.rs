@@ -4,9 +4,10 @@
 //! Each costs only the records that can have it.
 
 use super::derive::{KMS_SOURCE, Use, is_account};
-use super::field::{FieldValue, Fields, core, derived};
+use super::field::{FieldId, FieldValue, Fields, core, derived};
 use super::key::{KeyRef, KeyRole, arn_parts};
 use super::policy;
+use super::principal::without_path;
 use super::record::Record;
 use crate::time::EventTime;
 
@@ -67,6 +68,7 @@ fn grantee(fields: &mut Fields<'_>) {
         Some(role.unwrap_or_else(|| given.to_owned()))
     });
     if let Some(canonical) = canonical {
+        fields.set_text(derived::GRANTEE_PATHLESS, without_path(&canonical));
         fields.set_text(derived::GRANTEE, canonical);
     }
 }
@@ -94,22 +96,54 @@ fn state_error(message: &str) -> Option<&'static str> {
     states.into_iter().find(|(text, _)| message.contains(text)).map(|(_, state)| state)
 }
 
-/// The key that S3, EC2, RDS and others are asked to encrypt under.
+/// Where services other than KMS are told which key to encrypt under.
+const REQUESTED_KEYS: &[FieldId] = &[
+    core::S3_KMS_KEY,
+    core::S3_DEFAULT_KEY,
+    core::OTHER_KMS_KEY,
+    core::EBS_DEFAULT_KEY,
+    core::DISK_KEY,
+    core::TABLE_KEY,
+    core::RESTORED_TABLE_KEY,
+    core::EXPORT_KEY,
+    core::FUNCTION_KEY,
+    core::ATTRIBUTES_KEY,
+    core::REPLICA_SECRET_KEY,
+    core::VAULT_KEY,
+];
+
+/// Where they are told that and much else, so that only an ARN of a key says what is meant.
+const PERHAPS_KEYS: &[FieldId] = &[core::REQUEST_KEY_ID, core::ATTRIBUTE_VALUE];
+
+/// The key that S3, EC2, RDS and others are asked to encrypt under; of several the first that is of
+/// another account, for that one is what a rule looks for.
 fn requested_key(fields: &mut Fields<'_>) {
-    let asked = [core::S3_KMS_KEY, core::S3_DEFAULT_KEY, core::OTHER_KMS_KEY, core::EBS_DEFAULT_KEY];
-    let Some(key) = asked.into_iter().find_map(|id| fields.text(id)).map(str::to_owned) else { return };
-    let owner = arn_parts(&key).map(|parts| parts.account.to_owned()).filter(|account| is_account(account));
     let here = fields.text(core::RECIPIENT_ACCOUNT).map(str::to_owned);
+    let texts = |ids: &'static [FieldId]| {
+        let values = ids.iter().flat_map(|id| fields.values(*id));
+        values.filter_map(FieldValue::as_str).filter(|text| !text.is_empty())
+    };
+    let surely = texts(PERHAPS_KEYS).filter(|text| key_account(text).is_some());
+    let asked: Vec<_> = texts(REQUESTED_KEYS).chain(surely).collect();
+    let is_foreign = |key: &str| Some(key_account(key)? != here.as_deref()?);
+    let foreign = asked.iter().find(|key| is_foreign(key) == Some(true));
+    let Some(key) = foreign.or(asked.first()).map(|key| (*key).to_owned()) else { return };
+    let foreign = is_foreign(&key);
     fields.set_text(derived::OTHER_KEY, key.chars().take(512).collect::<String>());
-    if let (Some(owner), Some(here)) = (owner, here) {
-        fields.set(derived::OTHER_KEY_FOREIGN, FieldValue::Bool(owner != here));
+    if let Some(foreign) = foreign {
+        fields.set(derived::OTHER_KEY_FOREIGN, FieldValue::Bool(foreign));
     }
+}
+
+/// The account in the ARN of a key or alias.
+fn key_account(text: &str) -> Option<&str> {
+    arn_parts(text).filter(|parts| parts.service == "kms").map(|parts| parts.account).filter(|text| is_account(text))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::derive::{derive, uses_of};
-    use super::super::field::{FieldId, Projection};
+    use super::super::field::Projection;
     use super::super::record::decode;
     use super::*;
 
@@ -185,5 +219,35 @@ mod tests {
         assert_eq!(foreign("alias/ours"), "");
         let ec2 = r#""requestParameters":{"kmsKeyId":"arn:aws:kms:eu-west-1:999988887777:key/k"}"#;
         assert_eq!(got("ec2.amazonaws.com", "CopySnapshot", ec2, derived::OTHER_KEY_FOREIGN), ["true"]);
+    }
+    #[test]
+    fn every_service_says_it_elsewhere() {
+        const FOREIGN: &str = "arn:aws:kms:eu-west-1:999988887777:key/k";
+        for (source, name, parameters) in [
+            (
+                "ec2",
+                "RunInstances",
+                r#"{"blockDeviceMapping":{"items":[{"ebs":{"kmsKeyId":"OURS"}},{"ebs":{"kmsKeyId":"THEIRS"}}]}}"#,
+            ),
+            ("dynamodb", "UpdateTable", r#"{"sSESpecification":{"kMSMasterKeyId":"THEIRS"}}"#),
+            ("dynamodb", "ExportTableToPointInTime", r#"{"s3SseKmsKeyId":"THEIRS"}"#),
+            ("secretsmanager", "ReplicateSecretToRegions", r#"{"addReplicaRegions":[{"kmsKeyId":"THEIRS"}]}"#),
+            ("lambda", "CreateFunction20150331", r#"{"kMSKeyArn":"THEIRS"}"#),
+            ("sqs", "SetQueueAttributes", r#"{"attributes":{"KmsMasterKeyId":"THEIRS"}}"#),
+            ("sns", "SetTopicAttributes", r#"{"attributeName":"KmsMasterKeyId","attributeValue":"THEIRS"}"#),
+            ("ssm", "PutParameter", r#"{"keyId":"THEIRS"}"#),
+            ("backup", "CreateBackupVault", r#"{"encryptionKeyArn":"THEIRS"}"#),
+        ] {
+            let rest = format!(r#""requestParameters":{parameters}"#).replace("THEIRS", FOREIGN).replace("OURS", ARN);
+            let source = format!("{source}.amazonaws.com");
+            assert_eq!(got(&source, name, &rest, derived::OTHER_KEY), [FOREIGN], "{name}");
+            assert_eq!(got(&source, name, &rest, derived::OTHER_KEY_FOREIGN), ["true"], "{name}");
+        }
+        for parameters in [r#"{"keyId":"4711"}"#, r#"{"attributeValue":"arn:aws:sqs:eu-west-1:999988887777:q"}"#] {
+            let rest = format!(r#""requestParameters":{parameters}"#);
+            assert!(got("ssm.amazonaws.com", "X", &rest, derived::OTHER_KEY).is_empty(), "{parameters}");
+        }
+        let odd = r#""requestParameters":{"kmsKeyId":"arn:aws:s3:eu-west-1:999988887777:key/k"}"#;
+        assert!(got("rds.amazonaws.com", "CreateDBInstance", odd, derived::OTHER_KEY_FOREIGN).is_empty());
     }
 }

@@ -110,6 +110,18 @@ fixed_fields! { core, 0, "The fields of a CloudTrail record that every decode ex
     LOG_GROUP = "requestParameters.logGroupName", "log group called";
     FUNCTION_NAME = "requestParameters.functionName", "function called, by name or ARN";
     EBS_DEFAULT_KEY = "requestParameters.ModifyEbsDefaultKmsKeyIdRequest.KmsKeyId", "the key that EBS is set to encrypt under";
+    DISK_KEY = "requestParameters.blockDeviceMapping.items.ebs.kmsKeyId", "the keys that the disks of new instances are encrypted under";
+    TABLE_KEY = "requestParameters.sSESpecification.kMSMasterKeyId", "the key that DynamoDB is asked to encrypt under";
+    RESTORED_TABLE_KEY = "requestParameters.sSESpecificationOverride.kMSMasterKeyId", "the same of a restored table";
+    EXPORT_KEY = "requestParameters.s3SseKmsKeyId", "the key that DynamoDB is asked to export under";
+    FUNCTION_KEY = "requestParameters.kMSKeyArn", "the key that Lambda is asked to encrypt under";
+    ATTRIBUTES_KEY = "requestParameters.attributes.KmsMasterKeyId", "the key that SQS or SNS is asked to encrypt under";
+    ATTRIBUTE_NAME = "requestParameters.attributeName", "attribute of a topic, subscription or snapshot that is set";
+    ATTRIBUTE_VALUE = "requestParameters.attributeValue", "what it is set to";
+    REPLICA_SECRET_KEY = "requestParameters.addReplicaRegions.kmsKeyId", "the keys that replicas of a secret are encrypted under";
+    VAULT_KEY = "requestParameters.encryptionKeyArn", "the key that a backup vault encrypts under";
+    SET_EVENT_SELECTORS = "responseElements.eventSelectors", "basic selectors in force after PutEventSelectors";
+    SET_ADVANCED_EVENT_SELECTORS = "responseElements.advancedEventSelectors", "advanced selectors in force after it";
 }
 
 fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatch derives; rules read them under `kms.`.";
@@ -148,6 +160,8 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     POLICY_LOCKS_OUT = "kms.policy_locks_owner_out", "true when nobody of the owner's account may change the policy again";
     POLICY_READABLE = "kms.policy_readable", "whether a key policy given could be read";
     GRANTEE = "kms.grantee", "canonical grantee of a grant: role rather than session";
+    GRANTEE_PATHLESS = "kms.grantee_pathless", "the same without an IAM path, which sessions do not have";
+    PRINCIPAL_PATHLESS = "kms.principal_pathless", "canonical caller without an IAM path, to compare with grantees";
     ENCRYPTS = "kms.encrypts", "true for operations that make ciphertext";
     KEY_STATE_ERROR = "kms.key_state_error", "of failed calls: pending-deletion, disabled, pending-import, unavailable";
     MATERIAL_HOURS = "kms.material_valid_hours", "hours from the import until key material expires";

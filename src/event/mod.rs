@@ -9,6 +9,7 @@ pub mod derive;
 pub mod envelope;
 mod facts;
 pub mod field;
+pub mod glob;
 pub mod key;
 pub mod operation;
 pub mod policy;

@@ -91,6 +91,19 @@ pub fn role_of_session(arn: &str) -> String {
     role.unwrap_or_else(|| arn.to_owned())
 }
 
+/// An ARN of IAM without its path: names are unique in an account whatever the path, and an ARN of a
+/// session has none to compare with.
+#[must_use]
+pub fn without_path(arn: &str) -> String {
+    let short = arn_parts(arn).filter(|parts| parts.service == "iam").and_then(|parts| {
+        let (kind, rest) = parts.resource.split_once('/')?;
+        let (path, name) = rest.rsplit_once('/')?;
+        let head = arn.strip_suffix(parts.resource).filter(|_| !path.is_empty() && !name.is_empty())?;
+        Some(format!("{head}{kind}/{name}"))
+    });
+    short.unwrap_or_else(|| arn.to_owned())
+}
+
 fn session_name<'a>(arn: Option<&'a str>, principal_id: Option<&'a str>) -> Option<&'a str> {
     let of_arn = arn.filter(|arn| arn.contains(":assumed-role/")).and_then(|arn| arn.splitn(3, '/').nth(2));
     of_arn.or_else(|| principal_id?.split_once(':').map(|(_, session)| session)).filter(|name| !name.is_empty())
@@ -186,5 +199,19 @@ mod tests {
             assert_eq!(source_kind(Some(text)), kind, "{text}");
         }
         assert_eq!(source_kind(None), "unknown");
+    }
+
+    #[test]
+    fn an_arn_without_its_path() {
+        for (arn, expected) in [
+            ("arn:aws:iam::111122223333:role/a/b/pay", "arn:aws:iam::111122223333:role/pay"),
+            ("arn:aws:iam::111122223333:user/pay", "arn:aws:iam::111122223333:user/pay"),
+            ("arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:root"),
+            ("arn:aws:iam::111122223333:role/a/", "arn:aws:iam::111122223333:role/a/"),
+            ("service:rds.amazonaws.com", "service:rds.amazonaws.com"),
+            ("account:999988887777/AROAX", "account:999988887777/AROAX"),
+        ] {
+            assert_eq!(without_path(arn), expected);
+        }
     }
 }

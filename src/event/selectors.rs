@@ -37,7 +37,9 @@ const KMS: &str = "kms.amazonaws.com";
 
 fn basic_coverage(selector: &Value) -> Coverage {
     let excluded = strings(selector.get("excludeManagementEventSources")).any(|source| source == KMS);
-    let includes = selector.get("includeManagementEvents").is_none_or(|value| value != &Value::Bool(false));
+    // Some exports write booleans as text.
+    let is_off = |value: &Value| value == &Value::Bool(false) || value.as_str() == Some("false");
+    let includes = !selector.get("includeManagementEvents").is_some_and(is_off);
     if excluded || !includes {
         return Coverage::default();
     }
@@ -116,6 +118,7 @@ mod tests {
         );
         assert_eq!(basic(json!([{"readWriteType": "WriteOnly", "includeManagementEvents": true}])), Some(true));
         assert_eq!(basic(json!([{"readWriteType": "All", "includeManagementEvents": false}])), Some(true));
+        assert_eq!(basic(json!([{"readWriteType": "All", "includeManagementEvents": "false"}])), Some(true));
         assert_eq!(basic(json!([{"readWriteType": "WriteOnly"}, {"readWriteType": "ReadOnly"}])), Some(false));
         let management = json!({"field": "eventCategory", "equals": ["Management"]});
         assert_eq!(advanced(json!([management])), Some(false));

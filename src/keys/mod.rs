@@ -16,6 +16,7 @@ pub mod supply;
 use crate::event::derive::Use;
 use crate::event::field::{FieldValue, Fields, core, derived};
 use crate::event::key::KeyRef;
+use crate::event::policy::{Decision, Policy, Request};
 use crate::event::record::Record;
 use inventory::Inventory;
 use picture::Picture;
@@ -40,6 +41,8 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory, pictur
     let judgement = domain.and_then(|domain| expect::judge(domain, &call, inventory));
     let alias = alias_of(key, arn.as_deref(), inventory, picture, time);
     let change = change_in_words(record, picture);
+    let is_odd = judgement.as_ref().is_some_and(|judgement| !judgement.expected);
+    let policy = arn.as_deref().filter(|_| is_odd).and_then(|arn| allowed_by_policy(record, used, arn, picture));
     let fields = &mut record.fields;
     set_some(fields, derived::CHANGE, change.as_deref());
     if let Some(alias) = alias {
@@ -66,10 +69,23 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory, pictur
     }
     if let Some(judgement) = judgement {
         // A grant explains how it was possible; whether it was expected the inventory says.
-        let how = granted.filter(|_| !judgement.expected).map(|grant| format!("; allowed by {grant}"));
+        let how = granted.map(|grant| format!("; allowed by {grant}")).or(policy).filter(|_| !judgement.expected);
         fields.set(derived::EXPECTED, FieldValue::Bool(judgement.expected));
         fields.set_text(derived::EXPECTED_REASON, judgement.reason + &how.unwrap_or_default());
         set_some(fields, derived::BREAK_GLASS, judgement.ticket.as_deref());
+    }
+}
+
+/// What the key policy of the time says to a call that was let through, for who wonders how.
+fn allowed_by_policy(record: &Record<'_>, used: &Use, arn: &str, picture: &Picture) -> Option<String> {
+    let request = Request::of_use(record, used).filter(|_| record.fields.text(core::ERROR_CODE).is_none())?;
+    let text = &picture.key(arn)?.policy.at(record.time)?.text;
+    match Policy::parse(text).ok()?.decide(&request) {
+        Decision::Allowed { by } => Some(format!("; allowed by {by} of the key policy")),
+        Decision::Delegated { by, account, .. } => {
+            Some(format!("; allowed by an IAM policy of account {account}, to which {by} of the key policy leaves it"))
+        }
+        Decision::Denied { .. } | Decision::NotAllowed(_) | Decision::Uncertain { .. } => None,
     }
 }
 

@@ -171,9 +171,16 @@ impl Resource {
             return true;
         }
         match self.kind {
-            ResourceKind::Queue => {
-                queue_of_url(said).is_some_and(|queue| queue.same_place(self) && queue.name == self.name)
-            }
+            // What the host leaves open (FIPS, dual-stack and VPC endpoints) the record's Region says.
+            ResourceKind::Queue => match queue_of_url(said) {
+                Some(queue) if queue.region.is_empty() => {
+                    queue.account == self.account
+                        && queue.name == self.name
+                        && fields.text(core::AWS_REGION) == Some(&self.region)
+                }
+                Some(queue) => queue.same_place(self) && queue.name == self.name,
+                None => said == self.name && self.is_here(fields),
+            },
             // A subscription's ARN is its topic's and an id.
             ResourceKind::Topic => said.strip_prefix(&self.arn).is_some_and(|rest| rest.starts_with(':')),
             ResourceKind::EventRule => {
@@ -202,7 +209,7 @@ impl Resource {
 /// `https://sqs.eu-west-1.amazonaws.com/111122223333/name`, and the older and local forms.
 fn queue_of_url(url: &str) -> Option<Resource> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    let mut parts = rest.split('/');
+    let mut parts = rest.trim_end_matches('/').split('/');
     let (host, account, name) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || account.len() != 12 || name.is_empty() {
         return None;
@@ -318,6 +325,15 @@ mod tests {
             ("events", r#""name":"security""#, Some("event-bus")),
             ("sqs", r#""queueUrl":"https://sqs.eu-west-1.amazonaws.com/111122223333/kmswatch""#, Some("queue")),
             ("sqs", r#""queueUrl":"https://eu-west-1.queue.amazonaws.com/111122223333/kmswatch""#, Some("queue")),
+            ("sqs", r#""queueUrl":"https://sqs-fips.eu-west-1.amazonaws.com/111122223333/kmswatch""#, Some("queue")),
+            ("sqs", r#""queueUrl":"https://sqs.eu-west-1.api.aws/111122223333/kmswatch""#, Some("queue")),
+            (
+                "sqs",
+                r#""queueUrl":"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/111122223333/kmswatch/""#,
+                Some("queue"),
+            ),
+            ("sqs", r#""queueUrl":"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/111122223333/other""#, None),
+            ("sqs", r#""queueUrl":"kmswatch""#, Some("queue")),
             ("sqs", r#""queueUrl":"https://sqs.eu-west-2.amazonaws.com/111122223333/kmswatch""#, None),
             ("sns", r#""topicArn":"arn:aws:sns:eu-west-1:111122223333:pager""#, Some("topic")),
             ("sns", r#""subscriptionArn":"arn:aws:sns:eu-west-1:111122223333:pager:aaaa-bbbb""#, Some("topic")),

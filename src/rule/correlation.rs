@@ -66,8 +66,8 @@ const TYPES: &[&str] = &[
 /// More rules than a correlation ever names; steps are bits of a word.
 const MAX_STEPS: usize = 64;
 
-/// Reads the block; what is mistaken in it is noted.
-pub fn read(block: &Node, diagnostics: &mut Diagnostics<'_>) -> Correlation {
+/// Reads the block of a rule; what is mistaken in it is noted.
+pub fn read(rule: &Node, block: &Node, diagnostics: &mut Diagnostics<'_>) -> Correlation {
     for (key, _) in block.members().iter().filter(|(key, _)| !KEYS.contains(&key.text.as_str())) {
         diagnostics.unknown(Code::UnknownKey, key.place, "key", &key.text, KEYS.iter().copied());
     }
@@ -86,13 +86,14 @@ pub fn read(block: &Node, diagnostics: &mut Diagnostics<'_>) -> Correlation {
         aliases: aliases(block, diagnostics),
         timespan: timespan(block, diagnostics).unwrap_or(Span::ZERO),
         counted: counted(block, &rules, diagnostics),
-        generate: generate(block, diagnostics),
+        generate: generate(rule, block, diagnostics),
         rules,
     }
 }
 
-fn generate(block: &Node, diagnostics: &mut Diagnostics<'_>) -> bool {
-    match block.get("generate").map(|node| (&node.data, node.place)) {
+/// Sigma's schema has it beside the block, and most rules have it within.
+fn generate(rule: &Node, block: &Node, diagnostics: &mut Diagnostics<'_>) -> bool {
+    match block.get("generate").or_else(|| rule.get("generate")).map(|node| (&node.data, node.place)) {
         None => false,
         Some((Data::Bool(generate), _)) => *generate,
         Some((_, place)) => {
@@ -146,9 +147,9 @@ fn counted(block: &Node, rules: &[(String, Place)], diagnostics: &mut Diagnostic
         }
         "temporal" => Some(Counted::Temporal(present(block, rules, diagnostics)?)),
         "temporal_ordered" => {
-            if let Some(condition) = block.get("condition") {
-                let help = Some("the order of `rules` is the condition".to_owned());
-                let message = "a temporal_ordered has no `condition`";
+            if let Some(condition) = block.get("condition").filter(|condition| !wants_all(condition, rules.len())) {
+                let help = Some("the order of `rules` is the condition: leave it out".to_owned());
+                let message = "a temporal_ordered wants all of its `rules`, in their order";
                 diagnostics.error(Code::Unsupported, condition.place, message, help);
             }
             Some(Counted::Ordered)
@@ -283,6 +284,17 @@ fn present(block: &Node, rules: &[(String, Place)], diagnostics: &mut Diagnostic
         diagnostics.error(Code::BadCondition, condition.place, message, help);
     }
     read.ok()
+}
+
+/// Whether a condition says in numbers what an ordered correlation means anyhow.
+fn wants_all(condition: &Node, rules: usize) -> bool {
+    let [(key, value)] = condition.members() else { return false };
+    let least = match (key.text.as_str(), &value.data) {
+        ("gte" | "eq", Data::Integer(count)) => Some(*count),
+        ("gt", Data::Integer(count)) => count.checked_add(1),
+        _ => None,
+    };
+    least.and_then(|least| usize::try_from(least).ok()) == Some(rules)
 }
 
 /// The older way to write it: at least so many of the rules.

@@ -78,6 +78,7 @@ const TOP_LEVEL: &[&str] = &[
     "logsource",
     "detection",
     "correlation",
+    "generate",
     "filter",
     "fields",
     "falsepositives",
@@ -151,7 +152,7 @@ fn read_document<'t>(
     let mut used = Vec::new();
     let extension = Extension::read(node.get("kmswatch"), placeholders, fields, &mut used, diagnostics);
     let kind = if let Some(block) = node.get("correlation") {
-        Kind::Correlation(correlation::read(block, diagnostics))
+        Kind::Correlation(correlation::read(&node, block, diagnostics))
     } else if let Some(block) = node.get("filter") {
         let rules = block.get("rules").map(|list| texts(list, "the name or id of a rule", diagnostics));
         let rules = rules.unwrap_or_default();

@@ -166,6 +166,27 @@ fn correlations_count_and_filters_narrow() {
     );
     let generating = burst.replace("timespan", "generate: true, timespan");
     assert_eq!(compiled(&[base, &generating]).rules.len(), 2);
+    let beside = format!("{burst}generate: true\n");
+    assert_eq!(compiled(&[base, &beside]).rules.len(), 2, "where the schema has it");
+    assert_eq!(compiled(&[base, burst]).rules.len(), 1);
+}
+
+#[test]
+fn an_ordered_correlation_may_say_in_numbers_that_it_wants_all() {
+    let base = "title: denied\nid: 11111111-2222-4333-8444-000000000001\nname: denied\nlogsource: {product: aws}\ndetection: {a: {kms.outcome: denied, eventSource: kms.amazonaws.com}, condition: a}\n";
+    let ordered = |condition: &str| {
+        format!(
+            "title: twice\nid: 11111111-2222-4333-8444-000000000002\ncorrelation: {{type: temporal_ordered, rules: [denied, denied], group-by: [kms.principal], timespan: 5m{condition}}}\n"
+        )
+    };
+    for all in ["", ", condition: {gte: 2}", ", condition: {eq: 2}", ", condition: {gt: 1}"] {
+        assert_eq!(compiled(&[base, &ordered(all)]).rules.len(), 1, "{all}");
+    }
+    for some in [", condition: {gte: 1}", ", condition: {gte: 3}", ", condition: {lt: 2}", ", condition: denied"] {
+        let texts = [text("f/a.yml", base), text("f/b.yml", &ordered(some))];
+        let said = RuleSet::compile(&texts).diagnostics.iter().map(ToString::to_string).collect::<String>();
+        assert!(said.contains("wants all of its `rules`"), "{some}: {said}");
+    }
 }
 
 #[test]

@@ -66,6 +66,9 @@ def set_apart(records: list[dict], keys: dict | None, number: int) -> tuple[list
     records, keys = json.loads(text)
     for domain in (keys or {}).get("domains", []):
         domain["name"] += f"-{number}"
+    for leave in (keys or {}).get("break_glass", []):
+        leave["ticket"] += f"-{number}"
+        leave["domains"] = [f"{name}-{number}" for name in leave.get("domains", [])]
     return records, keys
 
 
@@ -75,6 +78,23 @@ def move_to_now(example: Example) -> None:
     shift = int(time.time()) - 5 - max(times)
     for record, at in zip(example.records, times, strict=True):
         record["eventTime"] = timestamp(at + shift)
+
+
+# A queue hands messages on in any order. What lies further apart than rules allow for must not be in it at once.
+SITTING_SECS = 3000
+# An example with more gaps than this is of a steady trickle, in which neighbours may change places.
+MAX_SITTINGS = 8
+
+
+def sittings(example: Example) -> list[list[dict]]:
+    """The records of an example in the order of time, parted where a gap is longer than rules allow records to be late."""
+    at = {id(record): datetime.fromisoformat(record["eventTime"]).timestamp() for record in example.records}
+    parts: list[list[dict]] = []
+    for record in sorted(example.records, key=lambda record: at[id(record)]):
+        if not parts or at[id(record)] - at[id(parts[-1][-1])] > SITTING_SECS:
+            parts.append([])
+        parts[-1].append(record)
+    return parts if len(parts) <= MAX_SITTINGS else [[record for part in parts for record in part]]
 
 
 # What an inventory says of all keys at once, and so cannot be shared by examples that say something else.
@@ -92,4 +112,5 @@ def inventory(examples: list[Example]) -> dict:
     """One inventory that holds all of theirs."""
     every = [example.keys or {} for example in examples]
     shared = {name: sorted({text for keys in every for text in keys.get(name, [])}) for name in OF_ALL}
-    return {"domains": [domain for keys in every for domain in keys.get("domains", [])]} | shared
+    lists = {name: [item for keys in every for item in keys.get(name, [])] for name in ("domains", "break_glass")}
+    return lists | shared

@@ -27,13 +27,16 @@ def run_group(emulator, folder, name, sent):
     try:
         for example in sent:
             examples.move_to_now(example)
-        given = stack.put([record for example in sent for record in example.records])
-        # A direct event of KMS has no id but EventBridge's.
-        for example in sent:
-            ids, given = given[: len(example.records)], given[len(example.records) :]
-            example.ids.update(ids)
-        # What the template's rules do not ask for never arrives: an empty queue is the end, not a number.
-        lab.wait_for("the queue to drain", lambda: stack.depth(stack.queue) == 0, 120, 0.2)
+        parted = [(example, examples.sittings(example)) for example in sent]
+        for sitting in range(max(len(parts) for _, parts in parted)):
+            now = [(example, parts[sitting]) for example, parts in parted if sitting < len(parts)]
+            given = stack.put([record for _, records in now for record in records])
+            # A direct event of KMS has no id but EventBridge's.
+            for example, records in now:
+                ids, given = given[: len(records)], given[len(records) :]
+                example.ids.update(ids)
+            # What the template's rules do not ask for never arrives: an empty queue is the end, not a number.
+            lab.wait_for("the queue to drain", lambda: stack.depth(stack.queue) == 0, 120, 0.2)
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < 3:
             if pager.poll():

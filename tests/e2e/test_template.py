@@ -55,7 +55,8 @@ def test_rule_states():
 def test_sources_are_those_of_aws_by_default():
     assert MAIN["Parameters"]["EventSourcePrefix"]["Default"] == "aws"
     sources = {source for rule in RULES.values() for source in pattern(rule, "aws")["source"]}
-    services = "kms cloudtrail events sqs sns config guardduty monitoring logs organizations dynamodb lambda s3 ec2 rds"
+    services = "kms cloudtrail events sqs sns config guardduty monitoring logs organizations dynamodb lambda s3 ec2 rds " \
+        "secretsmanager ssm redshift elasticfilesystem backup kinesis"
     assert sources == {f"aws.{service}" for service in services.split()}
 
 
@@ -96,6 +97,12 @@ def under_key(name: str) -> dict:
     return sample
 
 
+def under_own_key(name: str) -> dict:
+    sample = api("s3", name)
+    sample["detail"]["requestParameters"] = {"x-amz-server-side-encryption-customer-algorithm": "AES256"}
+    return sample
+
+
 MATCHES = {
     "KmsRule": [
         *(api("kms", name) for name in ("Decrypt", "GenerateDataKey", "DescribeKey", "ScheduleKeyDeletion", "CreateGrant")),
@@ -118,12 +125,12 @@ MATCHES = {
     ],
     "StorageRule": [
         api("s3", "PutBucketEncryption"), api("ec2", "CopySnapshot"), api("ec2", "ModifySnapshotAttribute"),
-        api("rds", "StartExportTask"),
+        api("rds", "StartExportTask"), api("ec2", "RunInstances"), api("secretsmanager", "UpdateSecret"), api("ssm", "PutParameter"),
     ],
-    "ObjectRule": [under_key("CopyObject"), under_key("PutObject")],
+    "ObjectRule": [under_key("CopyObject"), under_key("PutObject"), under_own_key("CopyObject")],
 }
 FOREIGN = [
-    api("s3", "GetObject"), api("s3", "PutObject"), api("ec2", "RunInstances"), api("sqs", "CreateQueue"), api("sns", "CreateTopic"), api("cloudtrail", "DescribeTrails"),
+    api("s3", "GetObject"), api("s3", "PutObject"), api("ec2", "StartInstances"), api("sqs", "CreateQueue"), api("sns", "CreateTopic"), api("cloudtrail", "DescribeTrails"),
     event("aws.kms", "Something else", {}), event("my.app", CLOUDTRAIL, {"eventSource": "kms.amazonaws.com"}),
     event("aws.kms", CLOUDTRAIL, {"eventSource": "s3.amazonaws.com"}),
 ]
@@ -139,6 +146,10 @@ def test_patterns_match_their_own_events_and_no_other(emulator, name):
     assert [sample for sample in MATCHES[name] if not matches(sample)] == []
     others = [sample for other in MATCHES if other != name for sample in MATCHES[other]]
     assert [sample for sample in FOREIGN + others if matches(sample)] == []
+
+
+# Named by rules to leave them out.
+READS = {"Get", "List", "Describe", "Receive", "Decrypt", "GenerateDataKey"}
 
 
 def test_every_event_that_a_shipped_rule_reads_is_asked_for():
@@ -158,6 +169,8 @@ def test_every_event_that_a_shipped_rule_reads_is_asked_for():
             if sources - beyond:
                 names = {n for m in maps for n in as_list(m.get("eventName"))}
                 missing += [f"{path.name}: {name}" for name in names - calls]
+                starts = {n for m in maps for n in as_list(m.get("eventName|startswith"))} - READS
+                missing += [f"{path.name}: {n}*" for n in starts if not any(call.startswith(n) for call in calls)]
     assert missing == []
 
 
@@ -228,7 +241,7 @@ def test_nothing_is_allowed_by_wildcard(name):
             continue
         assert not {"NotAction", "NotResource", "NotPrincipal"} & set(statement), statement
         assert "*" not in json.dumps(statement.get("Action")), statement
-        assert "*" not in json.dumps(statement.get("Resource", "")), statement
+        assert "*" not in json.dumps(statement.get("Resource", "")) or statement.get("Sid") in READING, statement
         if statement.get("Principal") == "*":
             assert statement["Condition"] == {"StringEquals": {"aws:PrincipalOrgID": {"Ref": "OrganizationId"}}}, statement
         principal = statement.get("Principal", {})
@@ -237,6 +250,11 @@ def test_nothing_is_allowed_by_wildcard(name):
             assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}, statement
 
 
+# Wildcards over keys: each may only be looked at, and only here.
+READING = {
+    "ListKeys": {"kms:ListKeys", "kms:ListAliases"},
+    "ReadKeys": {"kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListGrants", "kms:ListResourceTags"},
+}
 CONSUMER = {
     "Consume": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"},
     "Alert": {"sns:Publish"},
@@ -247,8 +265,10 @@ CONSUMER = {
 
 def test_the_consumer_may_do_what_it_needs_and_no_more():
     policy = resources(MAIN, "AWS::IAM::ManagedPolicy")["ConsumerPolicy"]
-    assert {s["Sid"]: set(as_list(s["Action"])) for s in statements(policy)} == CONSUMER
+    assert {s["Sid"]: set(as_list(s["Action"])) for s in statements(policy)} == CONSUMER | READING
     assert {s["Sid"]: s["Resource"] for s in statements(policy)} == {
+        "ListKeys": "*",
+        "ReadKeys": {"Fn::Sub": "arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/*"},
         "Consume": {"Fn::GetAtt": ["Queue", "Arn"]}, "Alert": {"Ref": "Topic"},
         "ReadEncryptedQueue": {"Ref": "QueueKeyArn"}, "PublishToEncryptedTopic": {"Ref": "TopicKeyArn"},
     }
@@ -258,6 +278,9 @@ def test_documents_for_those_who_do_not_use_the_template_say_the_same():
     document = json.loads((DEPLOY / "iam" / "consumer-policy.json").read_text())
     assert {s["Sid"]: set(as_list(s["Action"])) for s in document["Statement"]} == CONSUMER
     assert all("*" not in json.dumps(s) for s in document["Statement"])
+    reading = json.loads((DEPLOY / "iam" / "import-policy.json").read_text())["Statement"]
+    assert {s["Sid"]: set(as_list(s["Action"])) for s in reading} == READING
+    assert {s["Sid"]: s["Resource"] for s in reading} == {"ListKeys": "*", "ReadKeys": "arn:aws:kms:*:ACCOUNT:key/*"}
     key = json.loads((DEPLOY / "iam" / "key-policy.json").read_text())
     for statement in key["Statement"]:
         assert "*" not in json.dumps(statement["Action"]) and statement["Principal"] != "*"
@@ -300,6 +323,22 @@ def test_with_keys_of_ones_own(emulator):
 
 def test_without_keys_no_key_may_be_used(emulator, stack):
     assert {s["Sid"] for s in policy_of(emulator, stack.outputs["ConsumerPolicyArn"])} == {"Consume", "Alert"}
+
+
+def test_keys_are_read_only_where_that_is_wanted(emulator):
+    assert MAIN["Parameters"]["ReadKeys"]["Default"] == "false"
+    outputs = create(emulator, "reading", "kmswatch.template.yaml", Name="reading", ReadKeys="true")
+    by_sid = {statement["Sid"]: statement for statement in policy_of(emulator, outputs["ConsumerPolicyArn"])}
+    assert set(by_sid) == {"Consume", "Alert"} | set(READING)
+    assert by_sid["ReadKeys"]["Resource"] == f"arn:aws:kms:{lab.REGION}:{lab.ACCOUNT}:key/*"
+    assert by_sid["ListKeys"]["Condition"] == {"StringEquals": {"aws:RequestedRegion": lab.REGION}}
+
+
+def test_the_adapter_asks_for_nothing_that_is_not_allowed():
+    source = (ROOT / "src" / "kms" / "ask.rs").read_text()
+    calls = set(re.findall(r"client\s*\.([a-z_]+)\(\)", source))
+    actions = {"kms:" + "".join(word.capitalize() for word in call.split("_")) for call in calls}
+    assert actions == set().union(*READING.values())
 
 
 def test_without_a_role(emulator):

@@ -1,18 +1,17 @@
-//! `kmswatch keys`: what is known of keys.
+//! `kmswatch keys`: what is known of keys. One file a subcommand.
 
+mod documents;
+pub mod import;
+pub(super) mod lines;
 pub mod show;
 
 use super::Exit;
 
-/// What was typed.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
+/// What was typed after `keys`.
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
+    /// Propose an inventory from KMS or from key policy documents, and keep a snapshot
+    Import(import::Args),
     /// Show what is known of a key, or of all keys
     Show(show::Args),
 }
@@ -20,9 +19,10 @@ enum Command {
 /// Runs it.
 ///
 /// # Errors
-/// Those of the subcommand.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    match &args.command {
+/// As the subcommand's.
+pub fn run(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Import(args) => import::run(args),
         Command::Show(args) => show::run(args),
     }
 }

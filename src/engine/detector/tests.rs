@@ -367,7 +367,7 @@ fn a_case_shows_the_days_left_and_grows_graver() {
     world.engine.observe(&"111122223333/eu-west-1".into(), at(6 * DAY + 10), at(6 * DAY + 10));
     world.engine.expire();
     let told = changes(&mut world);
-    let last = note("5 days left, until 1970-01-08T00:00:00Z; used; last day");
+    let last = note("1 day left, until 1970-01-08T00:00:00Z; used; last day");
     assert_eq!(told, [(Change::Escalated, Some(Level::Critical), last)]);
     world.engine.apply(&record(4, 6 * DAY + 20, 1), at(6 * DAY + 20));
     let told = changes(&mut world);
@@ -376,6 +376,40 @@ fn a_case_shows_the_days_left_and_grows_graver() {
     world.engine.observe(&"111122223333/eu-west-1".into(), at(50 * DAY), at(50 * DAY));
     world.engine.expire();
     assert!(changes(&mut world).is_empty() && world.engine.groups() == 0);
+}
+
+/// A rule that is critical from the start has no graver level, and what happens is told all the same.
+#[test]
+fn what_happens_to_a_case_is_told_whatever_its_level() {
+    let escalation = |when, note: &str| Escalation { level: Level::Medium, when, note: note.to_owned() };
+    let detector = Detector::Case(Case {
+        keep: secs(35 * DAY),
+        deadline: Some(crate::rule::detector::Deadline { path: "days".to_owned(), default_days: 30 }),
+        escalations: vec![
+            escalation(Trigger::Record, "used"),
+            escalation(Trigger::Record, "gone"),
+            escalation(Trigger::Before(secs(DAY / 2)), "half a day"),
+        ],
+    });
+    let mut world = World::of(detector);
+    let record = |id, time, says| matched(id, One { time, group: 0, says, late: 0 });
+    let mut opens = record(1, 0, 0);
+    opens.signals.push(Signal::Deadline(at(7 * DAY)));
+    world.engine.apply(&opens, at(5));
+    world.engine.apply(&record(2, DAY, 2), at(DAY));
+    world.engine.apply(&record(3, DAY + 1, 2), at(DAY));
+    world.engine.observe(&"111122223333/eu-west-1".into(), at(7 * DAY - 3600), at(7 * DAY - 3600));
+    world.engine.expire();
+    world.engine.apply(&record(4, 7 * DAY + 1, 3), at(7 * DAY));
+    let told: Vec<_> = changes(&mut world).into_iter().map(|(change, _, note)| (change, note.unwrap())).collect();
+    let until = "until 1970-01-08T00:00:00Z";
+    let expected = [
+        (Change::Opened, format!("7 days left, {until}")),
+        (Change::Escalated, format!("6 days left, {until}; used")),
+        (Change::Escalated, format!("12 hours left, {until}; used; half a day")),
+        (Change::Escalated, format!("0 hours left, {until}; used; gone; half a day")),
+    ];
+    assert_eq!(told, expected);
 }
 
 /// A key that is pending deletion and still in use all day.

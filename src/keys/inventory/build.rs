@@ -15,18 +15,24 @@ use crate::keys::pattern::NamePattern;
 use crate::keys::schedule::{Schedule, ScheduleError};
 use crate::keys::supply::Resource;
 
+/// Of YAML: an account may have 100,000 keys in one Region, each with some fifty nodes.
+const MAX_NODES: usize = 8_000_000;
+
 impl Inventory {
     /// Reads an inventory; `path` is only for messages.
     ///
     /// # Errors
     /// Every mistake found, with its place.
     pub fn parse(path: &str, text: &str) -> Result<Self, InventoryError> {
-        let file: InventoryFile = serde_saphyr::from_str(text).map_err(|error| {
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 3 * MAX_NODES },
+        };
+        let file: InventoryFile = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
             let what = error.without_snippet().to_string();
             InventoryError { mistakes: vec![format!("{path}:{line}:{column}: {what}")] }
         })?;
-        let mut builder = Builder { path, inventory: Self::default(), mistakes: Vec::new() };
+        let mut builder = Builder { path, inventory: Self::default(), names: BTreeSet::new(), mistakes: Vec::new() };
         for domain in file.domains {
             builder.domain(domain);
         }
@@ -50,6 +56,8 @@ impl Inventory {
 struct Builder<'p> {
     path: &'p str,
     inventory: Inventory,
+    /// Of the domains so far.
+    names: BTreeSet<String>,
     mistakes: Vec<String>,
 }
 
@@ -61,7 +69,7 @@ impl Builder<'_> {
 
     fn domain(&mut self, file: DomainFile) {
         let index = self.inventory.domains.len();
-        if self.inventory.domains.iter().any(|domain| domain.name == file.name.value) {
+        if !self.names.insert(file.name.value.clone()) {
             self.mistake(&file.name, &format!("domain '{}' is there already", file.name.value));
         }
         for key in &file.keys {

@@ -212,8 +212,7 @@ impl Call<'_> {
         text.map(|text| Change::Policy { key: key.to_owned(), text, by: self.by.clone() }).into_iter().collect()
     }
 
-    /// A new key, with its policy and tags. KMS writes a default policy when none is given, and the
-    /// record does not show it.
+    /// A new key, with its policy and tags.
     fn created(&self, key: &str, metadata: &str) -> Vec<Change> {
         let of = |name: &str| self.text(&format!("/responseElements/{metadata}/{name}"));
         let about = About {
@@ -227,7 +226,9 @@ impl Call<'_> {
         let state = of("keyState").unwrap_or_else(|| "Enabled".to_owned());
         changes.push(Change::State { key: key.to_owned(), state, deletion: None });
         changes.extend(self.tags(key));
-        changes.extend(self.policy(key, self.text("/requestParameters/policy")));
+        // KMS writes a default policy when none is given, and the record does not show it.
+        let default = || arn_parts(key).map(|parts| default_policy(parts.account));
+        changes.extend(self.policy(key, self.text("/requestParameters/policy").or_else(default)));
         changes
     }
 
@@ -308,6 +309,23 @@ impl Call<'_> {
         let value = self.whole.pointer(pointer)?;
         value.as_u64().or_else(|| value.as_str()?.parse().ok())
     }
+}
+
+/// What KMS writes for a key that is made without a policy (aws-facts 7).
+#[must_use]
+pub fn default_policy(account: &str) -> String {
+    serde_json::json!({
+        "Version": "2012-10-17",
+        "Id": "key-default-1",
+        "Statement": [{
+            "Sid": "Enable IAM User Permissions",
+            "Effect": "Allow",
+            "Principal": {"AWS": format!("arn:aws:iam::{account}:root")},
+            "Action": "kms:*",
+            "Resource": "*",
+        }],
+    })
+    .to_string()
 }
 
 /// `REGION:ACCOUNT`, as in an ARN, of where a record was written.

@@ -2,11 +2,12 @@
 //!
 //! Must not tell: encryption-context values; only names are told.
 
-use super::change::{Change, changes_of, stamp_of};
+use super::Picture;
+use super::change::{Change, changes_of, default_policy, stamp_of};
 use super::grant::Grant;
 use super::version::Stamp;
-use super::{Picture, PolicyText};
 use crate::event::key::arn_parts;
+use crate::event::policy::{Policy, diff};
 use crate::event::record::Record;
 use crate::keys::expect::short_name;
 use crate::keys::snapshot::GrantFacts;
@@ -21,14 +22,20 @@ pub fn change_in_words(record: &Record<'_>, picture: &Picture) -> Option<String>
     let changes = changes_of(record);
     let is_new = changes.iter().any(|change| matches!(change, Change::Created { .. }));
     let news = changes.iter().filter(|change| !(is_new && matches!(change, Change::State { .. })));
-    let told: Vec<_> = news.filter_map(|change| told(change, &stamp, picture)).collect();
+    let told: Vec<_> = news.filter_map(|change| told(change, is_new, &stamp, picture)).collect();
     (!told.is_empty()).then(|| listed(&told, "; "))
 }
 
-fn told(change: &Change, stamp: &Stamp, picture: &Picture) -> Option<String> {
+fn told(change: &Change, is_new: bool, stamp: &Stamp, picture: &Picture) -> Option<String> {
     Some(match change {
         Change::Created { .. } => return None,
-        Change::Policy { key, text, .. } => policy(key, text, picture.policy_before(key, stamp)),
+        Change::Policy { key, text, .. } => {
+            let owner = arn_parts(key).map(|parts| parts.account);
+            let before = picture.policy_before(key, stamp).map(|before| before.text.to_string());
+            // A new key's policy takes the place of the one that KMS would have written.
+            let default = || owner.filter(|_| is_new).map(default_policy);
+            policy_change(before.or_else(default).as_deref(), text, owner)
+        }
         Change::Granted { key, grant } => granted(key, grant),
         Change::GrantEnded { key, id, .. } => {
             let known = picture.key(key).and_then(|portrait| portrait.grant_row(id));
@@ -58,11 +65,15 @@ fn told(change: &Change, stamp: &Stamp, picture: &Picture) -> Option<String> {
     })
 }
 
-fn policy(_key: &str, text: &str, before: Option<&PolicyText>) -> String {
-    match before {
-        Some(before) if *before.text == *text => "the policy is the same as before".to_owned(),
-        Some(_) => "the policy is another".to_owned(),
-        None => "what the policy was before is not known".to_owned(),
+/// What a policy changes against the one before, in a sentence.
+#[must_use]
+pub fn policy_change(before: Option<&str>, after: &str, owner: Option<&str>) -> String {
+    match Policy::parse(after) {
+        Ok(after) => {
+            let before = before.and_then(|text| Policy::parse(text).ok());
+            diff(before.as_ref(), &after, owner).sentence()
+        }
+        Err(error) => format!("a policy that cannot be read: {error}"),
     }
 }
 

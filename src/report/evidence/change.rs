@@ -5,10 +5,11 @@
 use serde_json::Value;
 
 use super::history::{History, KeyName};
-use crate::event::policy;
 use crate::event::principal::role_of_session;
 use crate::keys::expect::short_name;
+use crate::keys::picture::change::default_policy;
 use crate::keys::picture::version::Stamp;
+use crate::keys::picture::words::policy_change;
 use crate::time::{EventTime, Span};
 
 /// One call that changes a key.
@@ -175,7 +176,8 @@ impl Changing<'_> {
             words += &format!(" ({})", facts.join(", "));
         }
         if let Some(after) = self.asked("policy") {
-            words += &format!("; {}", policy_change(None, &after, self.key.map(KeyName::account)));
+            let owner = self.key.map(KeyName::account);
+            words += &format!("; {}", policy_change(owner.map(default_policy).as_deref(), &after, owner));
         }
         words
     }
@@ -201,34 +203,6 @@ impl Changing<'_> {
         let value = self.whole.pointer(pointer)?;
         value.as_u64().or_else(|| value.as_str()?.parse().ok())
     }
-}
-
-/// What a new key policy changes against the one before, in words: principals added and removed. The
-/// one place where policies are compared.
-fn policy_change(before: Option<&str>, after: &str, owner: Option<&str>) -> String {
-    let Some(after) = policy::read(after, owner) else { return "a policy that cannot be read".to_owned() };
-    let before = before.and_then(|text| policy::read(text, owner));
-    let names = |of: Vec<&String>| list(&of.into_iter().map(|name| short_name(name)).collect::<Vec<_>>());
-    let mut words = match before {
-        None => format!("policy allows {}", names(after.principals.iter().collect())),
-        Some(before) => {
-            let added: Vec<_> = after.principals.difference(&before.principals).collect();
-            let removed: Vec<_> = before.principals.difference(&after.principals).collect();
-            match (added.is_empty(), removed.is_empty()) {
-                (true, true) => "policy put, for the same principals".to_owned(),
-                (false, true) => format!("policy adds {}", names(added)),
-                (true, false) => format!("policy removes {}", names(removed)),
-                (false, false) => format!("policy adds {}, removes {}", names(added), names(removed)),
-            }
-        }
-    };
-    if after.public {
-        words += "; open to everybody";
-    }
-    if after.owner_locked_out {
-        words += "; nobody of the owner's account may change it again";
-    }
-    words
 }
 
 fn list(items: &[String]) -> String {

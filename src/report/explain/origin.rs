@@ -146,8 +146,12 @@ impl Origins<'_> {
                 from => worked_out(from, "an attestation document was sent"),
             },
             derived::TRAIL_BLINDS_KMS => {
-                let paths = ["requestParameters.eventSelectors", "requestParameters.advancedEventSelectors"];
-                worked_out(self.there(&paths), "what the selectors leave out")
+                let paths = ["eventSelectors", "advancedEventSelectors"];
+                let each = ["requestParameters", "responseElements"]
+                    .into_iter()
+                    .flat_map(|of| paths.map(|path| format!("{of}.{path}")));
+                let from = each.flat_map(|path| self.there(&[&path])).collect();
+                worked_out(from, "what the selectors leave out")
             }
             _ => return None,
         })
@@ -168,6 +172,7 @@ impl Origins<'_> {
             derived::PRINCIPAL_TYPE => self.where_it_stands(value, &["userIdentity.type"]).unwrap_or_else(|| {
                 worked_out(Vec::new(), "CloudTrail writes no userIdentity.type on events of services")
             }),
+            derived::PRINCIPAL_PATHLESS => worked_out(self.derived(&[derived::PRINCIPAL]), "the same without its path"),
             derived::WHO => worked_out(self.derived(&[derived::PRINCIPAL, derived::SESSION]), "in words"),
             derived::SESSION => {
                 let source = "userIdentity.sessionContext.sourceIdentity";
@@ -273,13 +278,13 @@ impl Origins<'_> {
     fn of_facts(&self, id: FieldId) -> Option<Origin> {
         let value = self.fields.values(id).first()?.to_text()?;
         let policy = |how: &str| worked_out(self.there(&[POLICY]), how);
-        let asked = [core::S3_KMS_KEY, core::S3_DEFAULT_KEY, core::OTHER_KMS_KEY, core::EBS_DEFAULT_KEY];
         Some(match id {
             derived::GRANTEE => {
                 let service = "requestParameters.granteeServicePrincipal";
                 self.where_it_stands(&value, &[GRANTEE])
                     .unwrap_or_else(|| worked_out(self.there(&[GRANTEE, service]), "the role rather than its session"))
             }
+            derived::GRANTEE_PATHLESS => worked_out(self.derived(&[derived::GRANTEE]), "the same without its path"),
             derived::GRANTEE_ACCOUNT => part(GRANTEE, "the account in it"),
             derived::GRANTEE_EXTERNAL => {
                 worked_out(self.derived(&[derived::OWNER_ACCOUNT, derived::GRANTEE_ACCOUNT]), "whether the two differ")
@@ -292,9 +297,9 @@ impl Origins<'_> {
             derived::POLICY_READABLE => policy("whether it could be read"),
             derived::POLICY_TRUSTED => self.trusted(derived::POLICY_EXTERNAL),
             derived::OTHER_KEY => {
-                let places = asked.iter().filter_map(|id| Some((core_path(*id)?, self.fields.text(*id)?)));
-                let (path, text) = places.into_iter().next()?;
-                if text == value { copied(path) } else { part(path, "cut short") }
+                let paths = || core::each().map(|(_, path)| path).filter(|path| path.starts_with("requestParameters."));
+                let copied = paths().find_map(|path| self.where_it_stands(&value, &[path]));
+                copied.or_else(|| paths().find_map(|path| self.part_of(&value, &[path], "cut short")))?
             }
             derived::OTHER_KEY_FOREIGN => {
                 let mut from = self.derived(&[derived::OTHER_KEY]);
@@ -384,10 +389,6 @@ fn member<'v>(at: &str, value: &'v Value, name: &str) -> Option<(String, &'v Val
 
 fn derived_path(id: FieldId) -> Option<String> {
     derived::each().find(|(known, _)| *known == id).map(|(_, path)| path.to_owned())
-}
-
-fn core_path(id: FieldId) -> Option<&'static str> {
-    core::each().find(|(known, _)| *known == id).map(|(_, path)| path)
 }
 
 #[cfg(test)]

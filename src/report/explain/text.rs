@@ -7,6 +7,9 @@ use super::expectation::{Expectation, Line};
 use super::rules::{Hindered, ItemTried, Matched, Missed, Named, Rules};
 use super::{Derived, Explained, Report, UseExplained};
 
+/// Most names of fields are no longer.
+const NAME_WIDTH: usize = 22;
+
 /// All records.
 #[must_use]
 pub fn render(report: &Report) -> String {
@@ -39,10 +42,9 @@ fn one(out: &mut String, record: &Explained) {
 
 fn use_of_key(out: &mut String, used: &UseExplained) {
     out.push_str("\nWHAT WAS MADE OF IT\n");
-    let name_width = used.fields.iter().map(|field| field.name.len()).max().unwrap_or_default();
     for field in &used.fields {
-        let _ = writeln!(out, "  {:<name_width$}  {}", field.name, field.values.join(", "));
-        let _ = writeln!(out, "  {:name_width$}    {}", "", origin(field));
+        let _ = writeln!(out, "  {:<NAME_WIDTH$}  {}", field.name, field.values.join(", "));
+        let _ = writeln!(out, "  {:NAME_WIDTH$}    {}", "", origin(field));
     }
     out.push_str("\nWHAT IS EXPECTED\n");
     match &used.expectation {

@@ -68,6 +68,9 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) -> bool {
     let before = lint.diagnostics.found.len();
     let mut told = BTreeSet::new();
     for (field, tests) in leaves {
+        if field == core::EVENT_SOURCE {
+            look_at_sources(lint, tests);
+        }
         let Some(vocabulary) = vocabulary(field, lint.projection.name(field), only_kms) else { continue };
         for test in tests.iter().filter(|test| !matches!(test, ValueTest::Null)) {
             if !vocabulary.words.iter().any(|word| test.passes_text(word)) && told.insert((field, format!("{test:?}")))
@@ -77,6 +80,23 @@ pub(super) fn look(lint: &mut Lint<'_, '_>) -> bool {
         }
     }
     lint.diagnostics.found.len() == before
+}
+
+/// Too many services come and go for a list of them, but all of their names end alike.
+fn look_at_sources(lint: &mut Lint<'_, '_>, tests: &[ValueTest]) {
+    let path = lint.projection.name(core::EVENT_SOURCE).to_owned();
+    for test in tests {
+        let ValueTest::Equals(needle) = test else { continue };
+        if needle.text.contains(".amazonaws.com") || needle.text == "kmswatch.internal" {
+            continue;
+        }
+        let Some((place, text)) = place::of_value(lint.document, &path, &needle.text) else { continue };
+        let message = format!("`{text}` is no source of CloudTrail records: their names end in `.amazonaws.com`");
+        // EventBridge says `aws.kms` where CloudTrail says `kms.amazonaws.com`.
+        let service = text.strip_prefix("aws.").unwrap_or(&text).split('.').next().unwrap_or_default();
+        let help = Some(format!("did you mean `{service}.amazonaws.com`?")).filter(|_| !service.is_empty());
+        lint.diagnostics.push(Severity::Warning, Code::UnknownValue, place, message, help);
+    }
 }
 
 fn tell(lint: &mut Lint<'_, '_>, field: FieldId, test: &ValueTest, vocabulary: &Vocabulary) {
