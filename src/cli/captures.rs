@@ -2,21 +2,25 @@
 //!
 //! Standard input can be read once only, so it is spooled to a file without a name first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Usage, say};
 use crate::alert::redact::printable;
+use crate::engine::lesson::{self, Lesson};
 use crate::keys::picture::Picture;
 use crate::keys::snapshot;
+use crate::pipeline::learn::Learner;
 use crate::pipeline::replay::{FileResult, Reader};
 use crate::pipeline::survey::{Survey, whole_picture};
+use crate::rule::RuleSet;
 use crate::source::capture::{CaptureError, files_under, read_pieces};
 
 /// A document larger than this is not read whole.
@@ -94,31 +98,46 @@ pub trait PieceReader: Sync {
 
 /// What all files came to, in the order of the files, a few of them read at a time.
 pub fn read_all<R: PieceReader>(captures: &[Capture], reader: &R, threads: Option<u16>) -> Vec<R::Output> {
+    let results = Mutex::new(BTreeMap::new());
+    read_each(captures, reader, threads, &|index, result| {
+        results.lock().unwrap_or_else(PoisonError::into_inner).insert(index, result);
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+/// Reads all files, a few at a time, and hands what each came to on to `done`, in any order.
+pub fn read_each<R: PieceReader>(
+    captures: &[Capture],
+    reader: &R,
+    threads: Option<u16>,
+    done: &(dyn Fn(usize, R::Output) + Sync),
+) {
     let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = threads.map_or_else(available, usize::from).min(captures.len().max(1));
     let progress = progress_bar(captures.len());
     let next = AtomicUsize::new(0);
+    let read = Mutex::new(BTreeSet::new());
     let worker = || {
-        let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(capture) = captures.get(index) else { return done };
-            done.push((index, read_one(capture, reader)));
+            let Some(capture) = captures.get(index) else { return };
+            done(index, read_one(capture, reader));
+            read.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
             progress.inc(1);
         }
     };
-    let mut results: BTreeMap<usize, R::Output> = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        // One that broke off has said so itself; its file is told of below.
+        workers.into_iter().for_each(|worker| drop(worker.join()));
     });
     progress.finish_and_clear();
-    let lost = |capture: &Capture| {
+    let read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for (index, capture) in captures.iter().enumerate().filter(|(index, _)| !read.contains(index)) {
         let mut output = R::Output::default();
         reader.failed(&mut output, format!("{}: reading it broke off; please report this", capture.path.display()));
-        output
-    };
-    let each = captures.iter().enumerate();
-    each.map(|(index, capture)| results.remove(&index).unwrap_or_else(|| lost(capture))).collect()
+        done(index, output);
+    }
 }
 
 fn read_one<R: PieceReader>(capture: &Capture, reader: &R) -> R::Output {
@@ -131,6 +150,18 @@ fn read_one<R: PieceReader>(capture: &Capture, reader: &R) -> R::Output {
 }
 
 impl PieceReader for Reader {
+    type Output = FileResult;
+
+    fn read(&self, _: &Path, piece: &[u8], output: &mut FileResult) {
+        Self::read(self, piece, output);
+    }
+
+    fn failed(&self, output: &mut FileResult, reason: String) {
+        output.failed(reason);
+    }
+}
+
+impl PieceReader for Learner {
     type Output = FileResult;
 
     fn read(&self, _: &Path, piece: &[u8], output: &mut FileResult) {
@@ -198,4 +229,23 @@ pub fn tell(file: &Path, result: &FileResult) {
     if result.accounting.parked > told {
         say(&format!("{}: and {} more unreadable records", file.display(), result.accounting.parked - told));
     }
+}
+
+/// What a file of seeds teaches rules; what was passed over is told.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub fn seeds(path: &Path, rules: &RuleSet) -> anyhow::Result<Vec<Lesson>> {
+    let fail = |error: String| Usage(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(|error| fail(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(MAX_DOCUMENT_BYTES as u64 + 1).read_to_string(&mut text);
+    if read.map_err(|error| fail(error.to_string()))? > MAX_DOCUMENT_BYTES {
+        anyhow::bail!(fail(format!("longer than {MAX_DOCUMENT_BYTES} bytes")));
+    }
+    let seeds = lesson::read(rules, &text).map_err(|error| fail(error.to_string()))?;
+    for skipped in &seeds.skipped {
+        say(&format!("{}: {}", path.display(), printable(skipped)));
+    }
+    Ok(seeds.lessons)
 }

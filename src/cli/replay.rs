@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::captures::{captures, picture, read_all, tell};
+use super::captures::{captures, picture, read_all, seeds, tell};
 use super::{Exit, rules, say};
 use crate::alert::redact::Redaction;
 use crate::pipeline::plan::analyze::Analyzer;
@@ -33,6 +33,9 @@ pub struct Args {
     /// What KMS said of its keys (`kmswatch keys import`), beside what the captures say
     #[arg(long = "snapshot", value_name = "FILE")]
     snapshots: Vec<PathBuf>,
+    /// What rules learnt from earlier captures, as `keys learn --seeds` writes it
+    #[arg(long, value_name = "FILE")]
+    seeds: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -81,6 +84,7 @@ fn parse_level(text: &str) -> Result<Level, String> {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let inventory = Arc::new(rules::inventory(args.keys.as_deref())?);
     let rules = Arc::new(rules::load(args.rules.as_deref(), &inventory)?);
+    let lessons = args.seeds.as_deref().map(|path| seeds(path, &rules)).transpose()?.unwrap_or_default();
     let files = captures(&args.paths)?;
     let analyzer = Analyzer { rules: rules.clone(), inventory };
     let picture = picture(&files, &args.snapshots, args.threads)?;
@@ -94,7 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         tell(&file.path, result);
     }
     let redaction = if args.no_redaction { Redaction::None } else { Redaction::default() };
-    let mut alerts = incidents(&rules, results, redaction);
+    let mut alerts = incidents(&rules, results, &lessons, redaction);
     alerts.retain(|alert| alert.level >= args.level);
 
     let text = match args.format {

@@ -1,54 +1,46 @@
-//! Teaching the engine from captures: what was seen and how often, without a word to anybody.
+//! Teaching the engine from lessons: what was seen and how often, without a word to anybody.
 //!
-//! Invariant: learning the same captures twice changes nothing.
-
-use std::collections::BTreeMap;
+//! Invariant: learning the same lessons twice changes nothing.
 
 use super::detector::Memory;
 use super::group::Group;
-use super::matched::Match;
-use super::shape::{Shape, cell_of};
+use super::lesson::{Lesson, Taught};
+use super::shape::Shape;
 use super::state::GroupId;
 use super::{Engine, Slot};
-use crate::event::EventId;
 use crate::rule::Detector;
 use crate::time::EventTime;
 
 impl Engine {
-    /// Learns from matches of captures, in any order: new terms and rates know them from now on.
-    /// Returns how many groups learnt something. Matches of other rules are passed over.
-    pub fn learn(&mut self, matches: &[Match]) -> usize {
+    /// Learns from lessons, in any order: new terms and rates know them from now on. Returns how many
+    /// groups learnt something.
+    pub fn learn(&mut self, lessons: &[Lesson]) -> usize {
         let rules = self.rules.clone();
-        let mut cells: BTreeMap<(GroupId, i64), std::collections::BTreeSet<&EventId>> = BTreeMap::new();
         let mut learnt = std::collections::BTreeSet::new();
-        for matched in matches {
-            let Some(rule) = rules.rules.get(matched.rule.0 as usize) else { continue };
-            if !matches!(rule.detector, Detector::NewTerms(_) | Detector::Rate(_)) {
-                continue;
+        for lesson in lessons {
+            let Some(rule) = rules.rules.get(lesson.rule.0 as usize) else { continue };
+            if let Some(first) = lesson.first() {
+                self.scope_seen(rule, lesson.rule, &lesson.group, first, first);
             }
-            self.scope_first(rule, matched, matched.time);
-            let id = GroupId::of(rule, &matched.group);
-            learnt.insert(id);
+            let id = GroupId::of(rule, &lesson.group);
             let slot = self.slots.entry(id).or_insert_with(|| Slot {
-                rule: matched.rule,
-                group: Group::new(matched.group.clone(), Memory::of(&rule.detector)),
+                rule: lesson.rule,
+                group: Group::new(lesson.group.clone(), Memory::of(&rule.detector)),
                 due: None,
                 age: (false, EventTime::MIN),
             });
-            slot.group.last = slot.group.last.max(matched.time);
-            slot.group.lanes.insert(matched.lane.clone());
-            match (&mut slot.group.memory, &rule.detector) {
-                (Memory::Terms(seen), Detector::NewTerms(_)) => seen.note(matched.time, Shape::of(rule).quiet),
-                (Memory::Rate(_), Detector::Rate(rate)) => {
-                    cells.entry((id, cell_of(matched.time, rate.every))).or_default().insert(&matched.id);
+            match (&mut slot.group.memory, &rule.detector, &lesson.taught) {
+                (Memory::Terms(seen), Detector::NewTerms(_), Taught::Times(times)) => {
+                    times.iter().for_each(|time| seen.note(*time, Shape::of(rule).quiet));
                 }
-                _ => {}
+                (Memory::Rate(history), Detector::Rate(_), Taught::Cells(cells)) => {
+                    cells.iter().for_each(|(cell, count)| history.learn(*cell, *count));
+                }
+                _ => continue,
             }
-        }
-        for ((id, cell), ids) in cells {
-            if let Some(Memory::Rate(history)) = self.slots.get_mut(&id).map(|slot| &mut slot.group.memory) {
-                history.learn(cell, ids.len() as u64);
-            }
+            slot.group.last = slot.group.last.max(lesson.last);
+            slot.group.lanes.extend(lesson.lanes.iter().cloned());
+            learnt.insert(id);
         }
         for id in &learnt {
             self.headers.insert(*id);

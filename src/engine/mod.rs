@@ -16,6 +16,7 @@ pub mod detector;
 pub mod group;
 pub mod incident;
 mod learn;
+pub mod lesson;
 mod limits;
 pub mod matched;
 mod reload;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::matched::Match;
+use super::matched::{GroupKey, Match};
 use super::{Engine, Slot};
 use crate::rule::{Detector, Rule, RuleIndex};
 use crate::time::EventTime;
@@ -13,22 +13,34 @@ pub(super) type ScopeKey = (Arc<str>, Vec<Arc<str>>);
 impl Engine {
     /// Of new terms: when the scope of a match was first seen, this match included.
     pub(super) fn scope_first(&mut self, rule: &Rule, matched: &Match, now: EventTime) -> EventTime {
+        self.scope_seen(rule, matched.rule, &matched.group, matched.time, now)
+    }
+
+    /// The same of a group that was seen at `time`.
+    pub(super) fn scope_seen(
+        &mut self,
+        rule: &Rule,
+        index: RuleIndex,
+        group: &GroupKey,
+        time: EventTime,
+        now: EventTime,
+    ) -> EventTime {
         let Detector::NewTerms(terms) = &rule.detector else { return EventTime::MAX };
-        let values = terms.per.iter().filter_map(|at| matched.group.0.get(*at).cloned()).collect();
+        let values = terms.per.iter().filter_map(|at| group.0.get(*at).cloned()).collect();
         let key: ScopeKey = (rule.meta.id.as_str().into(), values);
         match self.scopes.get(&key).copied() {
-            Some(first) if first <= matched.time => first,
+            Some(first) if first <= time => first,
             known => {
                 if known.is_none() && self.scopes.len() >= self.limits.max_groups {
-                    *self.step.evicted.entry(matched.rule).or_default() += 1;
+                    *self.step.evicted.entry(index).or_default() += 1;
                     return EventTime::MAX;
                 }
-                self.scopes.insert(key.clone(), matched.time);
+                self.scopes.insert(key.clone(), time);
                 self.fresh_scopes.insert(key.clone());
                 if known.is_some() {
-                    self.reconsider(rule, matched.rule, &key, &terms.per, matched.time, now);
+                    self.reconsider(rule, index, &key, &terms.per, time, now);
                 }
-                matched.time
+                time
             }
         }
     }

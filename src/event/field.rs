@@ -178,6 +178,7 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     REQUESTED_KEY_TRUSTED = "kms.requested_key_trusted", "the same of the account of `kms.requested_key`";
     SUPPLY_LINE = "kms.supply_line", "of calls on what kmswatch itself lives by: trail, event-rule, event-bus, queue, topic, subscription, bucket, table, log-group, function, key";
     SUPPLY_LINE_ARN = "kms.supply_line_arn", "which of them";
+    IN_NO_DOMAIN = "kms.in_no_domain", "true when the key is in no domain of an inventory that says it has them all";
     REGION_APPROVED = "kms.region_approved", "whether the Region that a key is moved or copied to is among the inventory's; absent when it lists none";
 }
 

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::context_of;
 use super::exception::BreakGlass;
-use super::inventory::{Domain, Expect, Inventory};
+use super::inventory::{DIRECT, Domain, Expect, Inventory};
 use super::pattern::NamePattern;
 use crate::event::derive::Use;
 use crate::event::field::{Fields, core};
@@ -136,6 +136,30 @@ impl<'a> Call<'a> {
         self.time
     }
 
+    /// The service that forwarded it.
+    #[must_use]
+    pub fn via(&self) -> Option<&'a str> {
+        self.via
+    }
+
+    /// The address it came from, or what stands in its place.
+    #[must_use]
+    pub fn source(&self) -> Option<&'a str> {
+        self.source
+    }
+
+    /// The VPC endpoint it came through.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&'a str> {
+        self.endpoint
+    }
+
+    /// The Region called.
+    #[must_use]
+    pub fn region(&self) -> Option<&'a str> {
+        self.region
+    }
+
     /// Whether the use comes from one of the networks, or through one of the endpoints. Of a call
     /// that a service made no network is known.
     fn comes_from(&self, line: &Expect) -> bool {
@@ -164,7 +188,7 @@ pub fn gap<'l>(line: &'l Expect, call: &Call<'_>) -> Option<Gap<'l>> {
     if !for_operation {
         return Some(Gap::Operation);
     }
-    if !any(&line.via, call.via) {
+    if !any(&line.via, Some(call.via.unwrap_or(DIRECT))) {
         return Some(Gap::Via);
     }
     if !any(&line.regions, call.region) {
@@ -209,7 +233,8 @@ pub fn judge(domain: &Domain, call: &Call<'_>, inventory: &Inventory) -> Option<
 }
 
 /// The line that comes nearest to a use, and what of it is not met; nothing when one is met whole.
-fn nearest<'d>(domain: &'d Domain, call: &Call<'_>) -> Option<(Option<&'d Expect>, Gap<'d>)> {
+#[must_use]
+pub fn nearest<'d>(domain: &'d Domain, call: &Call<'_>) -> Option<(Option<&'d Expect>, Gap<'d>)> {
     let mut best: Option<(Option<&Expect>, Gap<'_>)> = None;
     for line in &domain.expect {
         let gap = gap(line, call)?;
@@ -293,10 +318,12 @@ fn fits(pattern: &NamePattern, names: [&str; 2]) -> bool {
 /// The first context entry that a line wants and the call lacks. Names are compared without case,
 /// as KMS condition keys are (aws-facts 7).
 fn context_gap<'l>(line: &'l Expect, fields: &Fields<'_>) -> Option<&'l str> {
-    let met = |name: &str, pattern: &NamePattern| {
-        context_of(fields).any(|(given, value)| given.eq_ignore_ascii_case(name) && pattern.matches(value))
+    let met = |name: &str, patterns: &[NamePattern]| {
+        context_of(fields).any(|(given, value)| {
+            given.eq_ignore_ascii_case(name) && patterns.iter().any(|pattern| pattern.matches(value))
+        })
     };
-    line.context.iter().find(|(name, pattern)| !met(name, pattern)).map(|(name, _)| name.as_str())
+    line.context.iter().find(|(name, patterns)| !met(name, patterns)).map(|(name, _)| name.as_str())
 }
 
 /// `role/banking-payments-role (111122223333)` out of an ARN, else the principal as it is.
@@ -382,6 +409,31 @@ mod tests {
             assert!(!verdict && reason.contains(expected), "{operation} by {role}: {reason}");
         }
         assert!(reason("Decrypt", "detokenise", r#","invokedBy":"lambda.amazonaws.com"}"#).0);
+    }
+
+    #[test]
+    fn direct_is_said_among_the_services_and_a_context_may_have_several_values() {
+        const DIRECTLY: &str = "domains:
+  - name: vault
+    keys: [k-1]
+    expect:
+      - {principals: ['*'], via: [direct, lambda.amazonaws.com], context: {purpose: [pay, 'refund-*']}}
+";
+        let inventory = Inventory::parse("keys.yml", DIRECTLY).unwrap();
+        let judged = |purpose: &str, via: &str| {
+            let raw = format!(
+                r#"{{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","userIdentity":{{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/u"{via}}},"resources":[{{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/k-1"}}],"requestParameters":{{"encryptionContext":{{"purpose":"{purpose}"}}}}}}"#
+            );
+            let record = decode(&raw, &Projection::fixed()).unwrap();
+            let used = uses_of(&record).remove(0);
+            let call = Call::of(&used, "Decrypt", &record.fields, record.time);
+            judge(&inventory.domains[0], &call, &inventory).unwrap()
+        };
+        assert!(judged("pay", "").expected);
+        assert!(judged("refund-7", r#","invokedBy":"lambda.amazonaws.com""#).expected);
+        let forwarded = judged("pay", r#","invokedBy":"s3.amazonaws.com""#);
+        assert!(forwarded.reason.contains("but not via s3.amazonaws.com"), "{}", forwarded.reason);
+        assert!(judged("debug", "").reason.contains("context's `purpose` is not"));
     }
 
     /// Where, when and through what: each line is met whole or not at all.

@@ -7,6 +7,7 @@
 pub mod exception;
 pub mod expect;
 pub mod inventory;
+pub mod learn;
 pub mod pattern;
 pub mod picture;
 pub mod schedule;
@@ -54,7 +55,12 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory, pictur
         fields.set_text(derived::KEY_ARN, arn);
     }
     set_some(fields, derived::GRANT, granted.as_deref());
-    let Some(domain) = domain else { return };
+    let Some(domain) = domain else {
+        if inventory.is_complete {
+            fields.set(derived::IN_NO_DOMAIN, FieldValue::Bool(true));
+        }
+        return;
+    };
     fields.set_text(derived::DOMAIN, domain.name.clone());
     set_some(fields, derived::TIER, domain.tier.as_deref());
     set_some(fields, derived::OWNER, domain.owner.as_deref());

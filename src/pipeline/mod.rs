@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod drive;
 pub mod health;
+pub mod learn;
 pub mod outbox;
 pub mod plan;
 pub mod replay;

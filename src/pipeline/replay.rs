@@ -12,11 +12,13 @@ use crate::alert::make::make;
 use crate::alert::redact::Redaction;
 use crate::alert::{Alert, Status};
 use crate::engine::incident::{Change, MAX_SAMPLES};
+use crate::engine::lesson::{Lesson, Lessons};
 use crate::engine::matched::{GroupKey, Match, Sample};
 use crate::engine::{Engine, EngineLimits, Transition};
 use crate::event::EventId;
 use crate::event::envelope::{EnvelopeLimits, Found, open};
-use crate::event::record::decode;
+use crate::event::record::{Record, decode};
+use crate::keys::learn::Learning;
 use crate::keys::picture::Picture;
 use crate::rule::{RuleIndex, RuleSet};
 use crate::time::{EventTime, Span};
@@ -28,6 +30,14 @@ pub struct Window {
     pub since: Option<EventTime>,
     /// Before this time.
     pub until: Option<EventTime>,
+}
+
+impl Window {
+    /// Whether a record of that time is read.
+    #[must_use]
+    pub fn covers(&self, time: EventTime) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
 }
 
 /// What a file came to.
@@ -45,6 +55,28 @@ pub struct FileResult {
     last: Option<EventTime>,
     /// Records of earlier pieces, so that their numbers go on.
     pieces_before: u64,
+    /// What a [`super::learn::Learner`] learnt of it.
+    pub learnt: Option<Box<Learning>>,
+}
+
+/// Opens a piece and hands each record, with its number in the file, to `record`.
+pub(super) fn read_piece(piece: &[u8], result: &mut FileResult, record: &mut dyn FnMut(&str, u64, &mut FileResult)) {
+    let mut number = result.pieces_before;
+    let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+    let opened = open(piece, limits, &mut |found| {
+        number += 1;
+        result.accounting.received += 1;
+        match found {
+            Found::Foreign(_) => result.accounting.filtered += 1,
+            Found::Bad { place, reason } => result.bad(format!("{place}: {reason}")),
+            Found::Record(raw) => record(raw, number, result),
+        }
+    });
+    if let Err(error) = opened {
+        result.accounting.received += 1;
+        result.bad(error.to_string());
+    }
+    result.pieces_before = number;
 }
 
 impl FileResult {
@@ -56,7 +88,7 @@ impl FileResult {
         self.failure = Some(reason);
     }
 
-    fn bad(&mut self, reason: String) {
+    pub(super) fn bad(&mut self, reason: String) {
         const MAX_KEPT: usize = 100;
         self.accounting.parked += 1;
         if self.unreadable.len() < MAX_KEPT {
@@ -65,7 +97,7 @@ impl FileResult {
     }
 
     /// Keeps a match; its record's text only while it is among the earliest of its stretch.
-    fn keep(&mut self, matched: Match) {
+    pub(super) fn keep(&mut self, matched: Match) {
         let position = self.matches.len();
         let displaced = self.kept.add(&matched, position);
         self.matches.push(matched);
@@ -121,37 +153,34 @@ pub struct Reader {
     analyzer: Analyzer,
     picture: Picture,
     window: Window,
-    seen: DashSet<RecordKey>,
+    seen: SeenRecords,
 }
 
-/// Records remembered to tell copies by; a copy of an older one is told by its group.
+/// Which records were read already. A copy of one beyond those remembered is told by its group.
+#[derive(Debug, Default)]
+pub(super) struct SeenRecords(DashSet<RecordKey>);
+
+/// Records remembered to tell copies by.
 const MAX_SEEN: usize = 20_000_000;
+
+impl SeenRecords {
+    /// Notes a record; whether it is the first of its kind.
+    pub(super) fn note(&self, record: &Record<'_>) -> bool {
+        let key = RecordKey::of(&record.id, &lane_of(record));
+        !(self.0.contains(&key) || (self.0.len() < MAX_SEEN && !self.0.insert(key)))
+    }
+}
 
 impl Reader {
     /// A reader that has seen no record, and knows this of keys.
     #[must_use]
     pub fn new(analyzer: Analyzer, picture: Picture, window: Window) -> Self {
-        Self { analyzer, picture, window, seen: DashSet::new() }
+        Self { analyzer, picture, window, seen: SeenRecords::default() }
     }
 
     /// Reads one piece of a file.
     pub fn read(&self, piece: &[u8], result: &mut FileResult) {
-        let mut number = result.pieces_before;
-        let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
-        let opened = open(piece, limits, &mut |found| {
-            number += 1;
-            result.accounting.received += 1;
-            match found {
-                Found::Foreign(_) => result.accounting.filtered += 1,
-                Found::Bad { place, reason } => result.bad(format!("{place}: {reason}")),
-                Found::Record(raw) => self.record(raw, number, result),
-            }
-        });
-        if let Err(error) = opened {
-            result.accounting.received += 1;
-            result.bad(error.to_string());
-        }
-        result.pieces_before = number;
+        read_piece(piece, result, &mut |raw, number, result| self.record(raw, number, result));
     }
 
     fn record(&self, raw: &str, number: u64, result: &mut FileResult) {
@@ -159,16 +188,14 @@ impl Reader {
             Ok(record) => record,
             Err(error) => return result.bad(format!("record {number}: {error}")),
         };
-        let outside = self.window.since.is_some_and(|since| record.time < since)
-            || self.window.until.is_some_and(|until| record.time >= until);
+        let outside = !self.window.covers(record.time);
         if outside || !self.analyzer.rules.wants(record.source(), record.name()) {
             result.accounting.filtered += 1;
             result.last = result.last.max((!outside).then_some(record.time));
             return;
         }
         result.last = result.last.max(Some(record.time));
-        let key = RecordKey::of(&record.id, &lane_of(&record));
-        if self.seen.contains(&key) || (self.seen.len() < MAX_SEEN && !self.seen.insert(key)) {
+        if !self.seen.note(&record) {
             result.accounting.duplicate += 1;
             return;
         }
@@ -180,15 +207,20 @@ impl Reader {
     }
 }
 
-/// The matches of all files, to learn from.
+/// What the matches of a file teach.
 #[must_use]
-pub fn matches(results: Vec<FileResult>) -> Vec<Match> {
-    results.into_iter().flat_map(|result| result.matches).collect()
+pub fn lessons(rules: &RuleSet, result: &mut FileResult) -> Lessons {
+    Lessons::of(rules, &std::mem::take(&mut result.matches))
 }
 
-/// The incidents of all files, each once in its final state, by first event time and id.
+/// The incidents of all files after `lessons` of earlier ones, each once in its final state, by first event time and id.
 #[must_use]
-pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Redaction) -> Vec<Alert> {
+pub fn incidents(
+    rules: &Arc<RuleSet>,
+    results: Vec<FileResult>,
+    lessons: &[Lesson],
+    redaction: Redaction,
+) -> Vec<Alert> {
     let end = results.iter().filter_map(|result| result.last).max();
     let mut matches: Vec<Match> = results.into_iter().flat_map(|result| result.matches).collect();
     matches.sort_by(|a, b| (a.time, &a.id, a.rule, &a.group).cmp(&(b.time, &b.id, b.rule, &b.group)));
@@ -205,6 +237,7 @@ pub fn incidents(rules: &Arc<RuleSet>, results: Vec<FileResult>, redaction: Reda
     let limits =
         EngineLimits { idle: Span::ZERO, max_groups: 2_000_000, max_entries: 20_000_000, ..EngineLimits::default() };
     let mut engine = Engine::new(rules.clone(), limits).without_rows();
+    engine.learn(lessons);
     let mut last: BTreeMap<String, Transition> = BTreeMap::new();
     let mut keep = |transitions: Vec<Transition>| {
         for transition in transitions {

@@ -4,6 +4,7 @@
 //! Invariant: pure; the command line prints and writes.
 
 pub mod check;
+pub mod drift;
 pub mod evidence;
 pub mod examples;
 pub mod explain;

@@ -184,6 +184,9 @@ pub struct Rate {
     pub weeks: u32,
     /// So many spreads above the median are a spike.
     pub spike: Option<f64>,
+    /// And it is at least so many times the median, if given: busy keys have little spread beside what
+    /// a month's end adds.
+    pub times: Option<f64>,
     /// So many spreads below the median are a drop.
     pub drop: Option<f64>,
     /// A spike has at least so many, and a drop used to.

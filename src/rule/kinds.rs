@@ -125,12 +125,13 @@ impl Reader<'_, '_> {
     }
 
     fn rate(&mut self, node: &Node) -> Option<Rate> {
-        self.only(node, &["every", "history", "weeks", "spike", "drop", "least"]);
+        self.only(node, &["every", "history", "weeks", "spike", "times", "drop", "least"]);
         let rate = Rate {
             every: self.span(node, "every", Span::from_secs(3600)),
             history: self.span(node, "history", Span::from_secs(28 * 86_400)),
             weeks: u32::try_from(self.whole(node, "weeks", 3)).unwrap_or(u32::MAX),
             spike: self.spreads(node, "spike"),
+            times: self.spreads(node, "times"),
             drop: self.spreads(node, "drop"),
             least: self.whole(node, "least", 20),
         };
@@ -151,6 +152,9 @@ impl Reader<'_, '_> {
         }
         if rate.spike.is_none() && rate.drop.is_none() {
             refuse(self, "spike", "`rate` needs `spike` or `drop`: how many spreads off the median");
+        }
+        if rate.times.is_some() && rate.spike.is_none() {
+            refuse(self, "times", "`times` bounds a `spike`, and there is none");
         }
         sound.then_some(rate)
     }

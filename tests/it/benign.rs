@@ -189,7 +189,7 @@ fn three_ordinary_weeks_raise_nothing_above_low() {
     let mut result = FileResult::default();
     reader.read(traffic.lines.as_bytes(), &mut result);
     assert_eq!((result.accounting.received, result.accounting.parked), (traffic.count, 0));
-    let alerts = incidents(&rules, vec![result], Redaction::default());
+    let alerts = incidents(&rules, vec![result], &[], Redaction::default());
     let graver: Vec<_> = alerts.iter().filter(|alert| alert.level > Level::Low).collect();
     let told: Vec<_> = graver
         .iter()

@@ -7,6 +7,7 @@ mod benign;
 mod evidence;
 mod explain;
 mod layering;
+mod learn;
 mod noise;
 mod oddities;
 mod picture;

@@ -73,7 +73,7 @@ fn replayed(bytes: &[u8]) -> (Vec<Alert>, FileResult) {
         Reader::new(analyzer.clone(), Picture::default(), Window::default()).read(bytes, &mut result);
         result
     };
-    (incidents(&RULES, vec![read()], Redaction::default()), read())
+    (incidents(&RULES, vec![read()], &[], Redaction::default()), read())
 }
 
 fn lines(records: &[Value]) -> Vec<u8> {

@@ -195,5 +195,5 @@ fn replayed(rules: &Arc<RuleSet>, order: &[String]) -> (Vec<Alert>, u64) {
         results.push(result);
     }
     let suppressed = results.iter().map(|result| result.accounting.suppressed).sum();
-    (incidents(rules, results, Redaction::default()), suppressed)
+    (incidents(rules, results, &[], Redaction::default()), suppressed)
 }

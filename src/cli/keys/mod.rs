@@ -1,7 +1,8 @@
-//! `kmswatch keys`: what is known of keys. One file a subcommand.
+//! `kmswatch keys`: what is known of keys, and the inventory of them. One file a subcommand.
 
 mod documents;
 pub mod import;
+pub mod learn;
 pub(super) mod lines;
 pub mod show;
 
@@ -12,6 +13,8 @@ use super::Exit;
 pub enum Command {
     /// Propose an inventory from KMS or from key policy documents, and keep a snapshot
     Import(import::Args),
+    /// Propose an inventory from captures, or compare one with them
+    Learn(learn::Args),
     /// Show what is known of a key, or of all keys
     Show(show::Args),
 }
@@ -23,6 +26,7 @@ pub enum Command {
 pub fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Import(args) => import::run(args),
+        Command::Learn(args) => learn::run(args),
         Command::Show(args) => show::run(args),
     }
 }

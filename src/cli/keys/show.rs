@@ -128,7 +128,7 @@ fn found(args: &Args, files: &[Capture], inventory: &Arc<Inventory>) -> anyhow::
         id: alert.id,
         keys: alert.keys.into_iter().map(|key| key.arn).collect(),
     };
-    Ok(incidents(&rules, results, Redaction::default()).into_iter().map(shown).collect())
+    Ok(incidents(&rules, results, &[], Redaction::default()).into_iter().map(shown).collect())
 }
 
 fn meant(sources: &Sources<'_>, name: &str) -> anyhow::Result<String> {

@@ -57,7 +57,8 @@ impl Usual {
     /// The least count that is a spike.
     #[must_use]
     pub fn spike(&self, rate: &Rate) -> Option<f64> {
-        Some((self.median + rate.spike? * self.spread).max(as_number(rate.least)))
+        let many = self.median * rate.times.unwrap_or(0.0);
+        Some((self.median + rate.spike? * self.spread).max(many).max(as_number(rate.least)))
     }
 
     /// Whether so few are a drop.

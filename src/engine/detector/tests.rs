@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::rate::Usual;
 use crate::engine::incident::Change;
+use crate::engine::lesson::{self, Lessons, Seeds};
 use crate::engine::matched::{GroupKey, Match, Sample, Signal};
 use crate::engine::{Engine, EngineLimits, Step};
 use crate::event::EventId;
@@ -300,7 +301,7 @@ proptest! {
     #[test]
     fn rate(days in prop::collection::vec(prop::collection::vec((0..DAY, 0..=LATENESS), 0..7), 20..45),
             restarts in prop::collection::vec(any::<bool>(), 200)) {
-        let rate = Rate { every: secs(DAY), history: secs(28 * DAY), weeks: 2, spike: Some(1.0), drop: Some(1.0), least: 2 };
+        let rate = Rate { every: secs(DAY), history: secs(28 * DAY), weeks: 2, spike: Some(1.0), times: None, drop: Some(1.0), least: 2 };
         let one = |day: usize, time: i64, late: i64| One { time: day as i64 * DAY + time, group: 0, says: 0, late };
         let mut list: Vec<One> = days.iter().enumerate().flat_map(|(day, times)| times.iter().map(move |(time, late)| one(day, *time, *late))).collect();
         list.extend((0..days.len()).step_by(7).map(|day| one(day, 0, 0)));
@@ -477,13 +478,70 @@ fn a_silent_lane_is_an_absence_soon_and_a_busy_one_with_a_backlog_is_not() {
     assert!(changes(&mut world).is_empty());
 }
 
+/// Twice the usual is a month's end; what is read in bulk is many times as much.
+#[test]
+fn a_spike_may_have_to_be_many_times_the_usual() {
+    let rate = |times| Rate {
+        every: secs(DAY),
+        history: secs(35 * DAY),
+        weeks: 3,
+        spike: Some(8.0),
+        times,
+        drop: None,
+        least: 5,
+    };
+    let usual = Usual::of(vec![990, 1000, 1010], 3).unwrap();
+    let at_least = |times| usual.spike(&rate(times)).unwrap();
+    assert!(at_least(None) < 2000.0 && at_least(Some(1.0)) < 2000.0);
+    assert!((at_least(Some(3.0)) - 3000.0).abs() < 1e-9);
+    let few = Usual::of(vec![4, 4, 4], 3).unwrap();
+    assert!(few.spike(&rate(Some(3.0))).unwrap() > 12.0, "of few the spread decides");
+}
+
+/// By way of a file, in two parts.
+fn learn(world: &mut World, history: &[Match]) -> usize {
+    let (early, late) = history.split_at(history.len() / 3);
+    let mut lessons = Lessons::of(&world.rules, late);
+    lessons.merge(Lessons::of(&world.rules, early));
+    let lessons = lessons.into_vec();
+    assert_eq!(lessons, Lessons::of(&world.rules, history).into_vec());
+    let read = lesson::read(&world.rules, &lesson::write(&world.rules, &lessons)).unwrap();
+    assert_eq!(read, Seeds { lessons, skipped: Vec::new() });
+    world.engine.learn(&read.lessons)
+}
+
+#[test]
+fn seeds_of_a_changed_rule_are_passed_over_and_nonsense_is_refused() {
+    let new_terms = Detector::NewTerms(NewTerms { history: secs(30 * DAY), learn: secs(7 * DAY), per: vec![] });
+    let rules = rules(new_terms);
+    let history = [matched(1, One { time: DAY, group: 0, says: 0, late: 0 })];
+    let text = lesson::write(&rules, &Lessons::of(&rules, &history).into_vec());
+    let said = |text: &str| lesson::read(&rules, text).map(|seeds| (seeds.lessons.len(), seeds.skipped));
+    assert_eq!(said(&text), Ok((1, vec![])));
+    let changed = text.replace(r#""rules":{"rule":""#, r#""rules":{"rule":"0"#);
+    assert_eq!(said(&changed), Ok((0, vec![": the rule was changed since; 1 groups are not learnt".to_owned()])));
+    let gone = text.replace(r#""rule":"rule""#, r#""rule":"other""#);
+    assert_eq!(said(&gone), Ok((0, vec!["other: there is no such rule; 1 groups are not learnt".to_owned()])));
+    for (bad, why) in [
+        (String::new(), "line 1: an empty file"),
+        ("{}".to_owned(), "line 1: no head"),
+        (text.replace(r#""version":1"#, r#""version":2"#), "of version 2, and this reads"),
+        (text.replace("\"times\"", "\"tims\""), "line 2: not what rule rule learns"),
+        (text.replace(r#""group":["#, r#""group":["x","#), "line 2: 2 values where"),
+        (format!("{text}{{"), "line 3: EOF"),
+    ] {
+        let error = said(&bad).unwrap_err().to_string();
+        assert!(error.contains(why), "{why} is not in {error}");
+    }
+}
+
 #[test]
 fn what_was_learnt_from_captures_is_known_and_nobody_is_told() {
     let record = |id: usize, time, group| matched(id, One { time, group, says: 0, late: 0 });
     let history: Vec<Match> = (0..40).map(|day| record(day, day as i64 * DAY, 0)).collect();
     let mut world =
         World::of(Detector::NewTerms(NewTerms { history: secs(30 * DAY), learn: secs(7 * DAY), per: vec![] }));
-    assert_eq!(world.engine.learn(&history), 1);
+    assert_eq!(learn(&mut world, &history), 1);
     world.take();
     world.restart();
     world.engine.apply(&record(100, 41 * DAY, 0), at(41 * DAY));
@@ -491,15 +549,22 @@ fn what_was_learnt_from_captures_is_known_and_nobody_is_told() {
     world.engine.apply(&record(101, 41 * DAY, 1), at(41 * DAY));
     assert_eq!(changes(&mut world)[0].0, Change::Opened, "new, and learning is over");
 
-    let rate =
-        Rate { every: secs(DAY), history: secs(35 * DAY), weeks: 3, spike: Some(3.0), drop: Some(2.0), least: 5 };
+    let rate = Rate {
+        every: secs(DAY),
+        history: secs(35 * DAY),
+        weeks: 3,
+        spike: Some(3.0),
+        times: None,
+        drop: Some(2.0),
+        least: 5,
+    };
     let mut world = World::of(Detector::Rate(rate));
     let busy = |day: usize| (0..20).map(move |n| record(day * 100 + n, day as i64 * DAY + n as i64, 0));
     let history: Vec<Match> = (0..30).flat_map(busy).collect();
-    world.engine.learn(&history);
+    learn(&mut world, &history);
     world.take();
     let rows = world.rows.clone();
-    world.engine.learn(&history);
+    learn(&mut world, &history);
     world.take();
     assert_eq!(world.rows, rows, "twice is once");
     world.restart();

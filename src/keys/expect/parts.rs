@@ -6,7 +6,7 @@
 use super::{Call, fits, short_name};
 use crate::keys::context_of;
 use crate::keys::exception::BreakGlass;
-use crate::keys::inventory::{Domain, Expect, Inventory};
+use crate::keys::inventory::{DIRECT, Domain, Expect, Inventory};
 use crate::keys::pattern::NamePattern;
 
 /// A part of a line.
@@ -87,22 +87,23 @@ pub fn parts_of(line: &Expect, call: &Call<'_>) -> Vec<Part> {
     let when: Vec<String> = line.schedule.iter().map(ToString::to_string).collect();
     let in_time = line.schedule.as_ref().is_none_or(|schedule| schedule.covers(call.time));
     let time = call.time.to_string();
+    let via = call.via.unwrap_or(DIRECT);
     let mut parts = vec![
         part(PartKind::Principal, texts(&line.principals), Some(call.principal), by_principal),
         part(PartKind::Operation, operations, Some(call.operation), for_operation),
-        part(PartKind::Via, texts(&line.via), call.via, any(&line.via, call.via)),
+        part(PartKind::Via, texts(&line.via), Some(via), any(&line.via, Some(via))),
         part(PartKind::Region, texts(&line.regions), call.region, any(&line.regions, call.region)),
         part(PartKind::Network, networks, place.as_deref(), call.comes_from(line)),
         part(PartKind::Time, when, Some(&time), in_time),
     ];
-    for (name, pattern) in &line.context {
+    for (name, patterns) in &line.context {
         let same_name = |(given, _): &(&str, &str)| given.eq_ignore_ascii_case(name);
         let given: Vec<&str> = context_of(call.fields).filter(same_name).map(|(_, value)| value).collect();
         parts.push(Part {
             kind: PartKind::Context,
             entry: Some(name.clone()),
-            wanted: vec![pattern.as_str().to_owned()],
-            met: given.iter().any(|value| pattern.matches(value)),
+            wanted: texts(patterns),
+            met: given.iter().any(|value| patterns.iter().any(|pattern| pattern.matches(value))),
             given: given.first().map(|value| (*value).to_owned()),
         });
     }
@@ -156,7 +157,8 @@ pub fn in_words(line: &Expect) -> String {
         words.push(format!("from {}", places.join(", ")));
     }
     words.extend(line.schedule.as_ref().map(ToString::to_string));
-    let context: Vec<_> = line.context.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let entry = |(name, values): &(String, Vec<NamePattern>)| format!("{name}={}", list(values));
+    let context: Vec<_> = line.context.iter().map(entry).collect();
     if !context.is_empty() {
         words.push(format!("with context {}", context.join(", ")));
     }
@@ -202,7 +204,7 @@ mod tests {
     keys: [k-1]
     expect:
       - {principals: ['arn:aws:iam::*:role/pay']}
-      - {principals: ['*'], operations: [Encrypt]}
+      - {principals: ['*'], operations: [Encrypt], via: [direct], context: {purpose: [pay, 'x*']}}
       - {principals: ['*'], operations: ['*'], via: [lambda.amazonaws.com], regions: [eu-*], from: [10.20.0.0/16], vpc_endpoints: [vpce-1], hours: 07:00-19:00, context: {purpose: 'x*'}}
 ";
             let inventory = Inventory::parse("keys.yml", LINES).unwrap();

@@ -45,6 +45,7 @@ impl Inventory {
             builder.suppression(suppression);
         }
         builder.inventory.placeholders = file.placeholders;
+        builder.inventory.is_complete = file.complete;
         if builder.mistakes.is_empty() {
             Ok(builder.inventory)
         } else {
@@ -182,7 +183,7 @@ impl Builder<'_> {
         Expect {
             principals: line.principals.iter().map(|pattern| self.principal(pattern)).collect(),
             operations,
-            context: line.context.iter().map(|(name, value)| (name.clone(), NamePattern::new(value))).collect(),
+            context: line.context.iter().map(|(name, values)| (name.clone(), patterns(&values.all()))).collect(),
             via: patterns(&line.via),
             from,
             vpc_endpoints: patterns(&line.vpc_endpoints),

@@ -15,6 +15,8 @@ pub(super) struct InventoryFile {
     #[serde(default)]
     pub domains: Vec<DomainFile>,
     #[serde(default)]
+    pub complete: bool,
+    #[serde(default)]
     pub accounts: Vec<Spanned<String>>,
     #[serde(default)]
     pub approved_regions: Vec<Spanned<String>>,
@@ -61,7 +63,7 @@ pub(super) struct ExpectFile {
     #[serde(default)]
     pub operations: Vec<Spanned<String>>,
     #[serde(default)]
-    pub context: BTreeMap<String, String>,
+    pub context: BTreeMap<String, Texts>,
     #[serde(default)]
     pub via: Vec<String>,
     #[serde(default)]

@@ -11,8 +11,8 @@
 //!     expect:                                    # all that one line gives must fit
 //!       - principals: ["arn:aws:iam::111122223333:role/banking-payments-role"]
 //!         operations: [Encrypt, Decrypt]
-//!         context: {purpose: tokenisation}
-//!         via: [lambda.amazonaws.com]
+//!         context: {purpose: tokenisation}       # or several values: {purpose: [a, "b-*"]}
+//!         via: [lambda.amazonaws.com]            # `direct` is a call that no service forwarded
 //!         from: [10.20.0.0/16]                   # or one of vpc_endpoints: [vpce-...]
 //!         regions: [eu-west-1]
 //!         days: mon-fri
@@ -20,6 +20,7 @@
 //!         timezone: Europe/Brussels
 //!     never: ["arn:aws:iam::*:role/developer-*"]
 //!     attested: true            # or decoy: true, retired: true
+//! complete: true                 # every key is in a domain, so the use of another one is told
 //! accounts: ["111122223333"]     # of the organisation
 //! approved_regions: [eu-west-1]  # that keys may be copied or moved to
 //! placeholders: {break_glass: ["arn:aws:iam::111122223333:role/break-glass"]}
@@ -56,6 +57,8 @@ use crate::event::key::{KeyRef, arn_parts};
 pub struct Inventory {
     /// In file order.
     pub domains: Vec<Domain>,
+    /// Every key is meant to be in a domain.
+    pub is_complete: bool,
     /// Accounts of the organisation; with none listed nobody is trusted or not.
     pub accounts: BTreeSet<String>,
     /// Regions that keys may be copied or moved to; with none listed all are.
@@ -131,9 +134,9 @@ pub struct Expect {
     pub principals: Vec<NamePattern>,
     /// Operations; empty means every cryptographic one.
     pub operations: Vec<NamePattern>,
-    /// Encryption context: name and value.
-    pub context: Vec<(String, NamePattern)>,
-    /// Calling services; empty means directly or through any.
+    /// Encryption context: name, and the values of which one must fit.
+    pub context: Vec<(String, Vec<NamePattern>)>,
+    /// Calling services, or [`DIRECT`]; empty means directly or through any.
     pub via: Vec<NamePattern>,
     /// Networks of the caller; with none, and no endpoints, from anywhere.
     pub from: Vec<IpNet>,
@@ -146,6 +149,9 @@ pub struct Expect {
     /// Where the line stands in its file.
     pub line: u64,
 }
+
+/// Stands among the calling services for a call that none forwarded.
+pub const DIRECT: &str = "direct";
 
 /// What is wrong with an inventory file.
 #[derive(Debug, Clone, PartialEq, Eq)]

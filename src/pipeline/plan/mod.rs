@@ -22,7 +22,7 @@ use crate::alert::Alert;
 use crate::alert::make::make;
 use crate::alert::redact::{Redaction, printable};
 use crate::engine::incident::Change;
-use crate::engine::matched::Match;
+use crate::engine::lesson::Lesson;
 use crate::engine::{Applied, Engine, EngineLimits, RestoreError, StateDelta, Transition};
 use crate::event::EventId;
 use crate::event::envelope::{EnvelopeLimits, Found, open};
@@ -215,11 +215,11 @@ impl Plan {
         (self.step(now, &mut accounting), accounting)
     }
 
-    /// Learns from the matches of captures, and what they tell of keys; how many groups did. Nobody is
+    /// Learns from what captures teach, and from what they tell of keys; how many groups did. Nobody is
     /// told of anything.
-    pub fn learn(&mut self, matches: &[Match], changes: Vec<(Stamp, KeyChange)>) -> (usize, Commit) {
+    pub fn learn(&mut self, lessons: &[Lesson], changes: Vec<(Stamp, KeyChange)>) -> (usize, Commit) {
         changes.into_iter().for_each(|(stamp, change)| self.picture.apply(&stamp, change));
-        let learnt = self.engine.learn(matches);
+        let learnt = self.engine.learn(lessons);
         let mut deltas = self.engine.take_step().deltas;
         deltas.extend(self.rows_of_keys());
         (learnt, Commit { deltas, outbox: Vec::new() })

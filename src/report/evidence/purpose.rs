@@ -67,8 +67,9 @@ fn show(name: &str, value: &str, domain: Option<&Domain>, redaction: Redaction) 
 fn is_spelt_out(name: &str, value: &str, domain: Option<&Domain>) -> bool {
     let lines = domain.into_iter().flat_map(|domain| &domain.expect).flat_map(|line| &line.context);
     lines
-        .filter(|(wanted, pattern)| wanted.eq_ignore_ascii_case(name) && pattern.is_exact())
-        .any(|(_, pattern)| pattern.as_str() == value)
+        .filter(|(wanted, _)| wanted.eq_ignore_ascii_case(name))
+        .flat_map(|(_, patterns)| patterns)
+        .any(|pattern| pattern.is_exact() && pattern.as_str() == value)
 }
 
 fn is_words(value: &str) -> bool {

@@ -317,6 +317,7 @@ impl Origins<'_> {
             derived::TIER => listed("tier of the domain"),
             derived::OWNER => listed("owner of the domain"),
             derived::EXPECTED | derived::EXPECTED_REASON => listed("the domain's lines of expected use"),
+            derived::IN_NO_DOMAIN => listed("it says that it has every key, and this one is in no domain of it"),
             derived::BREAK_GLASS => listed("break-glass access in force"),
             derived::DECOY | derived::RETIRED | derived::ATTESTATION_REQUIRED => listed("standing of the domain"),
             derived::SUPPLY_LINE | derived::SUPPLY_LINE_ARN => listed("its supply line"),
@@ -481,6 +482,7 @@ mod tests {
         let break_glass = "domains: [{name: d, keys: [a], tier: t, owner: o, retired: true, attested: true}]\nbreak_glass: [{ticket: T, principals: ['*'], start: 2026-01-05T00:00:00Z, until: 2026-01-06T00:00:00Z}]\naccounts: ['111122223333']\napproved_regions: [eu-west-1]\n";
         let used = r#"{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","recipientAccountId":"111122223333","resources":[{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}],"requestParameters":{"replicaRegion":"us-east-1"}}"#;
         check(used, &Inventory::parse("keys", break_glass).unwrap(), &mut seen);
+        check(used, &Inventory::parse("keys", "complete: true").unwrap(), &mut seen);
         let mut picture = Picture::default();
         let before = |name: &str, rest: &str| {
             format!(
