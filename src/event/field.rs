@@ -155,6 +155,7 @@ fixed_fields! { derived, super::core::ALL.len() as u32, "The fields that kmswatc
     GRANTEE_EXTERNAL = "kms.grantee_external", "true when the grantee is of another account than the key";
     TRAIL_BLINDS_KMS = "kms.trail_blinds_kms", "true when PutEventSelectors leaves KMS management events out";
     POLICY_PUBLIC = "kms.policy_public", "true when a key policy allows everybody and no condition says whom";
+    POLICY_OPENS = "kms.policy_opens", "whether a new key policy lets anybody do more than the one before; absent when that is not known";
     POLICY_EXTERNAL = "kms.policy_external_accounts", "other accounts that a key policy allows";
     POLICY_PRINCIPALS = "kms.policy_principals", "principals that a key policy allows, as written";
     POLICY_LOCKS_OUT = "kms.policy_locks_owner_out", "true when nobody of the owner's account may change the policy again";

@@ -22,7 +22,7 @@ use crate::event::record::Record;
 use inventory::Inventory;
 use picture::Picture;
 use picture::change::place_of;
-use picture::words::change_in_words;
+use picture::words::{change_in_words, policy_opens};
 
 /// Fills in the `kms.*` fields that inventory and picture know, after
 /// [`crate::event::derive::derive`].
@@ -42,10 +42,14 @@ pub fn enrich(record: &mut Record<'_>, used: &Use, inventory: &Inventory, pictur
     let judgement = domain.and_then(|domain| expect::judge(domain, &call, inventory));
     let alias = alias_of(key, arn.as_deref(), inventory, picture, time);
     let change = change_in_words(record, picture);
+    let opens = policy_opens(record, picture);
     let is_odd = judgement.as_ref().is_some_and(|judgement| !judgement.expected);
     let policy = arn.as_deref().filter(|_| is_odd).and_then(|arn| allowed_by_policy(record, used, arn, picture));
     let fields = &mut record.fields;
     set_some(fields, derived::CHANGE, change.as_deref());
+    if let Some(opens) = opens {
+        fields.set(derived::POLICY_OPENS, FieldValue::Bool(opens));
+    }
     if let Some(alias) = alias {
         fields.set_text(derived::KEY, alias.clone());
         fields.set_text(derived::ALIAS, alias);

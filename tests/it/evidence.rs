@@ -311,9 +311,11 @@ fn changes_are_told_in_words() {
     assert_eq!(
         said,
         [
-            Some("policy allows root (111122223333)"),
             Some(
-                "policy adds root (999988887777), removes root (111122223333); nobody of the owner's account may change it again"
+                "leaves it to the IAM policies of account 111122223333: every operation; what was there before is not known"
+            ),
+            Some(
+                "leaves nobody of account 111122223333 who can change the policy again; lets in account 999988887777 (external) for every operation that crosses accounts; takes account 111122223333 out (its IAM policies no longer count)"
             ),
             Some("grant to role/x (999988887777) for Decrypt (grant 0123456789ab)"),
             Some("grant 0123456789ab to role/x (999988887777) for Decrypt revoked"),

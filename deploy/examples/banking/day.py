@@ -392,6 +392,8 @@ def planted():
     opened["Statement"].insert(0, {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{STRANGER}:root"}, "Action": "kms:Decrypt", "Resource": "*"})
     yield "PutKeyPolicy for a stranger", [change(at("21:30:12"), "PutKeyPolicy", pipeline, "pii", policyName="default", policy=json.dumps(opened), bypassPolicyLockoutSafetyCheck=False)], ["policy"]
     public = json.loads((HERE / "key-policies" / "log-export.json").read_text())
+    # With the Deny for callers from outside the organisation in it, it would be open to the organisation only.
+    public["Statement"] = [one for one in public["Statement"] if one["Effect"] == "Allow"]
     public["Statement"].insert(0, {"Effect": "Allow", "Principal": "*", "Action": "kms:Decrypt", "Resource": "*"})
     yield "PutKeyPolicy for everybody", [change(at("21:52:48"), "PutKeyPolicy", pipeline, "logs", policyName="default", policy=json.dumps(public), bypassPolicyLockoutSafetyCheck=False)], ["policy public"]
     yield "a grant to a stranger", [change(at("22:04:33"), "CreateGrant", pipeline, "pii", {"grantId": "f" * 64}, granteePrincipal=f"arn:aws:iam::{STRANGER}:role/collector", operations=["Decrypt"])], ["grant"]

@@ -151,6 +151,19 @@ impl PolicyDiff {
         opened.is_empty() && !flags && accounts && ways && denies && self.not_understood.is_empty()
     }
 
+    /// Whether anybody may do more than before, or the owner less to undo it. What is not understood is
+    /// taken for the worse.
+    #[must_use]
+    pub fn opens(&self) -> bool {
+        !self.opened.is_empty()
+            || self.locks_owner_out
+            || !self.external_gained.is_empty()
+            || self.principals.iter().any(|change| !change.gained.is_empty())
+            || self.conditions.keys().any(ConditionChange::opens)
+            || !self.denies_dropped.is_empty()
+            || !self.not_understood.is_empty()
+    }
+
     fn compare(&mut self, who: &Who, old: &[Way], new: &[Way]) {
         let could = Access::actions_of(old);
         let can = Access::actions_of(new);

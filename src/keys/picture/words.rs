@@ -65,6 +65,19 @@ fn told(change: &Change, is_new: bool, stamp: &Stamp, picture: &Picture) -> Opti
     })
 }
 
+/// Whether the policy that a record put lets anybody do more than the one before; nothing when that
+/// one is not known.
+#[must_use]
+pub fn policy_opens(record: &Record<'_>, picture: &Picture) -> Option<bool> {
+    let stamp = stamp_of(record);
+    changes_of(record).iter().find_map(|change| {
+        let Change::Policy { key, text, .. } = change else { return None };
+        let before = Policy::parse(&picture.policy_before(key, &stamp)?.text).ok()?;
+        let after = Policy::parse(text).ok()?;
+        Some(diff(Some(&before), &after, arn_parts(key).map(|parts| parts.account)).opens())
+    })
+}
+
 /// What a policy changes against the one before, in a sentence.
 #[must_use]
 pub fn policy_change(before: Option<&str>, after: &str, owner: Option<&str>) -> String {
