@@ -295,6 +295,7 @@ impl Origins<'_> {
             derived::POLICY_PRINCIPALS => policy("principals allowed"),
             derived::POLICY_LOCKS_OUT => policy("whether nobody of the owner's account may change it again"),
             derived::POLICY_READABLE => policy("whether it could be read"),
+            derived::POLICY_OPENS => known("the policy of the time before, which the new one is compared with"),
             derived::POLICY_TRUSTED => self.trusted(derived::POLICY_EXTERNAL),
             derived::OTHER_KEY => {
                 let paths = || core::each().map(|(_, path)| path).filter(|path| path.starts_with("requestParameters."));
@@ -490,6 +491,11 @@ mod tests {
             )
         };
         let key = r#""resources":[{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}]"#;
+        let policy = |action: &str| {
+            format!(
+                r#"{key},"eventID":"{action}","requestParameters":{{"policy":"{{\"Statement\":{{\"Effect\":\"Allow\",\"Principal\":{{\"AWS\":\"111122223333\"}},\"Action\":\"kms:{action}\",\"Resource\":\"*\"}}}}"}}"#
+            )
+        };
         for (name, rest) in [
             ("CreateAlias", format!(r#"{key},"requestParameters":{{"aliasName":"alias/a"}}"#)),
             (
@@ -498,6 +504,8 @@ mod tests {
                     r#"{key},"requestParameters":{{"granteePrincipal":"arn:aws:iam::111122223333:user/ann","operations":["Decrypt"]}}"#
                 ),
             ),
+            ("PutKeyPolicy", policy("*")),
+            ("PutKeyPolicy", policy("Decrypt")),
             ("Decrypt", key.to_owned()),
             ("Encrypt", r#""errorCode":"AccessDenied","requestParameters":{"keyId":"alias/a"}"#.to_owned()),
         ] {
