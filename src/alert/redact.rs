@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::event::field::FieldValue;
+
 /// What is kept back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -51,12 +53,34 @@ impl Redaction {
     /// The value of a field in a sentence, a group or a command.
     #[must_use]
     pub fn field(self, path: &str, value: &str) -> String {
-        let of_context = path.starts_with("requestParameters.encryptionContext") || path == "kms.object";
-        if self == Self::EncryptionContext && of_context && !value.starts_with("context:") {
+        let is_secret = is_secret(path) || path == "kms.object";
+        if self == Self::EncryptionContext && is_secret && !value.starts_with("context:") {
             return hidden(value);
         }
         value.to_owned()
     }
+
+    /// The value of a field, whatever it is; objects as JSON with what is secret in them kept back.
+    #[must_use]
+    pub fn value(self, path: &str, value: &FieldValue<'_>) -> String {
+        let FieldValue::Json(json) = value else {
+            return value.to_text().map_or_else(|| "null".to_owned(), |text| self.field(path, &text));
+        };
+        let around = |inside, segment| Value::Object(std::iter::once((String::from(segment), inside)).collect());
+        let whole = path.rsplit('.').fold(json.clone(), around);
+        let mut shown = self.record(&whole.to_string());
+        for segment in path.split('.') {
+            shown = shown.get_mut(segment).map(Value::take).unwrap_or_default();
+        }
+        shown.to_string()
+    }
+}
+
+/// Whether a path leads into something that is kept back.
+fn is_secret(path: &str) -> bool {
+    let mut segments = path.split('.');
+    matches!(segments.next(), Some("requestParameters" | "responseElements"))
+        && segments.next().is_some_and(|member| member == "constraints" || SECRET_MEMBERS.contains(&member))
 }
 
 fn hide(value: &mut Value) {
@@ -111,6 +135,14 @@ mod tests {
         assert!(Redaction::None.record(raw).to_string().contains("4711"));
         assert!(!Redaction::default().field("kms.object", "arn:aws:s3:::b/4711").contains("4711"));
         assert_eq!(Redaction::default().field("kms.key", "alias/x"), "alias/x");
+        for path in ["requestParameters.grantTokens", "requestParameters.constraints.encryptionContextEquals.customer"]
+        {
+            assert!(!Redaction::default().field(path, "4711").contains("4711"), "{path}");
+        }
+        let whole = FieldValue::Json(serde_json::json!({"keyId": "k", "encryptionContext": {"customer": "4711"}}));
+        let shown = Redaction::default().value("requestParameters", &whole);
+        assert!(shown.contains(r#""keyId":"k""#) && shown.contains("customer") && !shown.contains("4711"), "{shown}");
+        assert_eq!(Redaction::default().value("errorCode", &FieldValue::Null), "null");
     }
 
     #[test]

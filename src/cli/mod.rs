@@ -4,8 +4,10 @@
 pub mod captures;
 pub mod check;
 pub mod evidence;
+pub mod explain;
 pub mod keys;
 pub mod list;
+mod picture;
 mod refresh;
 mod reload;
 pub mod replay;
@@ -61,6 +63,8 @@ enum Command {
     Evidence(evidence::Args),
     /// Teach the service what is usual, from captured files
     Seed(seed::Args),
+    /// Say why a record was told of, or was not
+    Explain(explain::Args),
     /// Look for mistakes in rules
     Check(check::Args),
     /// Run the examples that rules carry
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Evidence(args) => evidence::run(&args),
         Command::Seed(args) => seed::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Rules(args) => list::run(&args),

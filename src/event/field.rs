@@ -38,6 +38,10 @@ macro_rules! fixed_fields {
             fixed_fields!(@consts $first; $($name = $path, $doc;)*);
             /// Path and meaning of each, in the order of their ids.
             pub const ALL: &[(&str, &str)] = &[$(($path, $doc)),*];
+            /// Id and path of each.
+            pub fn each() -> impl Iterator<Item = (FieldId, &'static str)> {
+                ($first..).zip(ALL).map(|(index, (path, _))| (FieldId::new(index), *path))
+            }
         }
     };
 }
@@ -488,5 +492,6 @@ mod tests {
         assert_eq!(projection.id("kms.operation"), Some(derived::OPERATION));
         assert_eq!(projection.id("kms.trail_blinds_kms"), Some(derived::TRAIL_BLINDS_KMS));
         assert_eq!(projection.name(derived::KEY_ARN), "kms.key_arn");
+        assert!(derived::each().chain(core::each()).all(|(id, path)| projection.id(path) == Some(id)));
     }
 }

@@ -3,6 +3,8 @@
 //! Only uses are judged: cryptographic operations, and whatever operations a domain's own lines
 //! name. Administration has rules of its own.
 
+pub mod parts;
+
 use std::fmt;
 use std::net::IpAddr;
 

@@ -7,6 +7,8 @@ pub mod check;
 pub mod drift;
 pub mod evidence;
 pub mod examples;
+pub mod explain;
 pub mod inventory;
+pub mod keys;
 pub mod replay;
 pub mod rules;

@@ -1,13 +1,15 @@
 //! The `detection:` block of a rule or filter, compiled to a predicate; its condition is read by
 //! [`super::condition`].
 
+use std::sync::Arc;
+
 use rsigma_parser::Modifier;
 
 use super::diagnostic::{Code, Diagnostics};
 use super::locate::{Data, Node, Place};
 use super::pattern::{self, ValueTest};
 use super::placeholders::{Placeholders, Unresolved, has_name};
-use super::predicate::{Predicate, Reference};
+use super::predicate::{Mark, Predicate, Reference};
 use super::{condition, modifiers};
 use crate::event::field::{FieldId, ProjectionBuilder};
 
@@ -25,6 +27,8 @@ pub fn compile(
     for (key, node) in block.members().iter().filter(|(key, _)| is_selection(&key.text)) {
         let mut compiler = Selection { placeholders, fields, used, diagnostics };
         let predicate = compiler.detection(&key.text, key.place, node);
+        let mark = Arc::new(Mark::Selection(key.text.clone()));
+        let predicate = Predicate::Marked(mark, Box::new(predicate));
         selections.push((key.text.clone(), key.place, predicate));
     }
     if block.get("timeframe").is_some() {
@@ -57,20 +61,48 @@ impl Selection<'_, '_> {
     fn detection(&mut self, name: &str, place: Place, node: &Node) -> Predicate {
         match &node.data {
             Data::Map(members) if !members.is_empty() => {
-                let items = members.iter().map(|(key, value)| self.item(&key.text, key.place, value));
+                let items = members.iter().map(|(key, value)| {
+                    let predicate = self.item(&key.text, key.place, value)?;
+                    Some(self.marked(&key.text, value.items(), predicate))
+                });
                 Predicate::All(items.flatten().collect())
             }
             Data::List(items) if items.iter().any(|item| matches!(item.data, Data::Map(_))) => {
                 Predicate::Any(items.iter().map(|item| self.detection(name, item.place, item)).collect())
             }
-            Data::List(items) if !items.is_empty() => self.keywords(items, &[]),
+            Data::List(items) if !items.is_empty() => {
+                let predicate = self.keywords(items, &[]);
+                self.marked("", items, predicate)
+            }
             Data::Map(_) | Data::List(_) | Data::Null => {
                 // Empty, it would match every record or none, and neither was meant.
                 self.diagnostics.error(Code::EmptyList, place, format!("selection `{name}` is empty"), None);
                 Predicate::Any(Vec::new())
             }
-            _ => self.keywords(std::slice::from_ref(node), &[]),
+            _ => {
+                let predicate = self.keywords(std::slice::from_ref(node), &[]);
+                self.marked("", std::slice::from_ref(node), predicate)
+            }
         }
+    }
+
+    /// Keeps how an item is written, and what the lists that it names hold.
+    fn marked(&self, key: &str, values: &[Node], predicate: Predicate) -> Predicate {
+        let is_re = key.split('|').any(|part| part == "re");
+        let expands = key.split('|').skip(1).any(|part| part == "expand");
+        let written = |node: &Node| match &node.data {
+            Data::Null => "null".to_owned(),
+            _ => node.scalar_text().unwrap_or_default(),
+        };
+        let text = |node: &Node| {
+            let text = written(node);
+            match self.placeholders.expand(&text, is_re).ok().filter(|_| expands && has_name(&text)) {
+                Some(texts) => texts,
+                None => vec![text],
+            }
+        };
+        let values = values.iter().flat_map(text).collect();
+        Predicate::Marked(Arc::new(Mark::Item { key: key.to_owned(), values }), Box::new(predicate))
     }
 
     /// Text to look for anywhere in a record.

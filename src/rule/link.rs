@@ -8,7 +8,7 @@ use super::diagnostic::{Code, Diagnostic, Diagnostics, Severity, nearest};
 use super::document::{Document, Kind};
 use super::index::Index;
 use super::locate::Place;
-use super::predicate::Predicate;
+use super::predicate::{Mark, Predicate};
 use super::wire::Wiring;
 use super::{CHANGE_FIELD, Detector, Rule, RuleIndex, RuleSet, Template, catalogue, lint, template};
 use crate::event::field::{FieldId, ProjectionBuilder, core, derived};
@@ -50,6 +50,7 @@ impl<'t> Linker<'t, '_> {
             examples: Vec::new(),
             predicates: Vec::new(),
             inputs: Vec::new(),
+            outlines: Vec::new(),
             index: Index::default(),
         };
         let documents = std::mem::take(&mut self.documents);
@@ -131,7 +132,9 @@ impl<'t> Linker<'t, '_> {
                     })
                     .collect()
             };
-            additions.extend(targets.into_iter().map(|target| (target, predicate.clone())));
+            let mark = Arc::new(Mark::Filter(document.meta.title.clone()));
+            let filter = Predicate::Marked(mark, Box::new(predicate.clone()));
+            additions.extend(targets.into_iter().map(|target| (target, filter.clone())));
         }
         for (target, filter) in additions {
             if let Some(Document { kind: Kind::Detection(predicate), .. }) = self.documents.get_mut(target) {

@@ -28,6 +28,7 @@ pub mod reach;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod wire;
 
 use std::sync::Arc;
@@ -227,6 +228,19 @@ impl Rule {
     pub const DEFAULT_LATENESS: Span = Span::from_secs(3600);
 }
 
+/// A condition as it is written: with the names of its selections, and the filters added to it.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// The document that it stands in.
+    pub meta: Arc<RuleMeta>,
+    /// The document's level.
+    pub level: Level,
+    /// What a match of it is to its document's own rule, if that is one.
+    pub role: Role,
+    /// The condition, with marks.
+    pub predicate: Predicate,
+}
+
 /// All rules, compiled, with the projection that decodes what they read.
 #[derive(Debug)]
 pub struct RuleSet {
@@ -239,6 +253,8 @@ pub struct RuleSet {
     predicates: Vec<Predicate>,
     /// For each predicate what it feeds.
     inputs: Vec<Vec<Input>>,
+    /// For each predicate how it is written.
+    outlines: Vec<Outline>,
     index: Index,
 }
 
@@ -252,8 +268,14 @@ impl RuleSet {
             examples: Vec::new(),
             predicates: Vec::new(),
             inputs: Vec::new(),
+            outlines: Vec::new(),
             index: Index::default(),
         }
+    }
+
+    /// The conditions as they are written, each with what it feeds: for explanations.
+    pub fn outlines(&self) -> impl Iterator<Item = (&Outline, &[Input])> {
+        self.outlines.iter().zip(self.inputs.iter().map(Vec::as_slice))
     }
 
     /// Whether some rule may match a record of this source and name.

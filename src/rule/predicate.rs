@@ -4,6 +4,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -38,6 +39,25 @@ pub enum Predicate {
     /// A test with a placeholder that nobody defines, by its place, until [`Predicate::settle`]
     /// decides what it comes to.
     Undefined(Place),
+    /// What the rule's writer calls it, for explanations; never in what is asked of every record
+    /// ([`Predicate::plain`]).
+    Marked(Arc<Mark>, Box<Predicate>),
+}
+
+/// A part of a rule as its writer knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A selection, by name.
+    Selection(String),
+    /// An item of a selection: its key with modifiers (empty for keywords), and the values wanted.
+    Item {
+        /// `eventName|startswith`.
+        key: String,
+        /// As written; of named lists what they hold.
+        values: Vec<String>,
+    },
+    /// A filter of its own document, by title.
+    Filter(String),
 }
 
 /// The other field of [`Predicate::Refers`], and how the two compare.
@@ -65,7 +85,7 @@ impl<'r> Searchable<'r> {
         Self { raw, opened: OnceCell::new() }
     }
 
-    fn record(&self) -> &Value {
+    pub(super) fn record(&self) -> &Value {
         self.opened.get_or_init(|| serde_json::from_str(self.raw).unwrap_or(Value::Null))
     }
 }
@@ -90,6 +110,7 @@ impl Predicate {
                 texts(*field).any(|text| needles.iter().any(|needle| needle.is_in(&text, other.anchor)))
             }
             Self::Nobody | Self::Undefined(_) => false,
+            Self::Marked(_, part) => part.holds(fields, raw),
             Self::Keyword(tests) => some_string(raw.record(), &|text| tests.iter().any(|test| test.passes_text(text))),
         }
     }
@@ -105,7 +126,22 @@ impl Predicate {
                 *tested == field && !tests.iter().any(|test| matches!(test, ValueTest::Null))
             }
             Self::Exists(tested, true) => *tested == field,
+            Self::Marked(_, part) => part.needs(field),
             _ => false,
+        }
+    }
+
+    /// The same without marks: what is asked of every record.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        let each = |parts: &[Self]| parts.iter().map(Self::plain).collect();
+        match self {
+            Self::All(parts) => Self::All(each(parts)),
+            Self::Any(parts) => Self::Any(each(parts)),
+            Self::AtLeast(count, parts) => Self::AtLeast(*count, each(parts)),
+            Self::Not(part) => Self::Not(Box::new(part.plain())),
+            Self::Marked(_, part) => part.plain(),
+            leaf => leaf.clone(),
         }
     }
 
@@ -119,6 +155,7 @@ impl Predicate {
             Self::Any(parts) => Self::Any(each(parts)),
             Self::AtLeast(count, parts) => Self::AtLeast(count, each(parts)),
             Self::Not(part) => Self::Not(Box::new(part.settle(!wanted))),
+            Self::Marked(mark, part) => Self::Marked(mark, Box::new(part.settle(wanted))),
             Self::Undefined(_) if wanted => Self::All(Vec::new()),
             Self::Undefined(_) => Self::Nobody,
             other => other,
@@ -156,6 +193,7 @@ impl Predicate {
             Self::Exists(tested, true) if field == core::EVENT_SOURCE && is_of_kms_only(*tested) => {
                 Some(BTreeSet::from(["kms.amazonaws.com".to_owned()]))
             }
+            Self::Marked(_, part) => part.required(field),
             _ => None,
         }
     }

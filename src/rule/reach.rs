@@ -266,6 +266,7 @@ impl Kind {
                 }
             }
             Predicate::Not(part) => self.meets(part).not(),
+            Predicate::Marked(_, part) => self.meets(part),
             Predicate::SomeOf(field, tests) => self.some_of(*field, tests),
             Predicate::AllOf(field, tests) => {
                 let each = tests.iter().map(|test| self.some_of(*field, std::slice::from_ref(test)));

@@ -376,3 +376,25 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    /// The walk that explanations are made of has the verdict of the quick way.
+    #[test]
+    fn the_trace_has_the_verdict(predicate in predicate(), code in prop::sample::select(vec!["", r#","errorCode":null"#, r#","errorCode":"x""#])) {
+        let raw = format!(
+            r#"{{"eventTime":"2026-01-05T10:00:00Z","eventSource":"kms.amazonaws.com","eventName":"Decrypt","resources":[{{"ARN":"X"}},{{"ARN":"arn:aws:kms:eu-west-1:111122223333:key/a"}}]{code}}}"#
+        );
+        let mut record = decode(&raw, &Projection::fixed()).unwrap();
+        let used = uses_of(&record).remove(0);
+        derive(&mut record, &used);
+        let searchable = predicate::Searchable::new(&raw);
+        let trace = trace::Trace::of(&predicate, &record.fields, &searchable);
+        let holds = predicate.holds(&record.fields, &searchable);
+        prop_assert_eq!(trace.holds, holds);
+        prop_assert_eq!(predicate.plain().holds(&record.fields, &searchable), holds);
+        if holds {
+            prop_assert_eq!(trace.distance(), 0);
+        }
+    }
+}

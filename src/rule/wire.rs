@@ -2,6 +2,7 @@
 //! from one correlation to another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::correlation::{Correlation, Counted};
 use super::detector::Test;
@@ -11,7 +12,7 @@ use super::kinds::Step;
 use super::link::Targets;
 use super::locate::Place;
 use super::predicate::Predicate;
-use super::{Detector, Feed, Input, Role, RuleIndex, RuleSet};
+use super::{Detector, Feed, Input, Outline, Role, RuleIndex, RuleSet};
 use crate::event::field::{FieldId, ProjectionBuilder, derived};
 
 /// A mistake: path, kind, place, what, and what to do.
@@ -93,10 +94,17 @@ impl<'t> Wiring<'_, 't> {
             _ => None,
         };
         let rule = self.rule_of.get(&index).copied();
+        let meta = Arc::new(document.meta.clone());
         let mut feed = |predicate: &Predicate, role| {
             let value = deadline.filter(|_| role == Role::Counts(0)).into_iter().collect();
             let input = rule.map(|rule| Input { rule, role, group_by: group.clone(), value, bound: Vec::new() });
-            set.predicates.push(predicate.clone());
+            set.predicates.push(predicate.plain());
+            set.outlines.push(Outline {
+                meta: meta.clone(),
+                level: document.level,
+                role,
+                predicate: predicate.clone(),
+            });
             set.inputs.push(input.into_iter().collect());
         };
         feed(predicate, Role::Counts(0));

@@ -5,6 +5,7 @@
 mod banking;
 mod benign;
 mod evidence;
+mod explain;
 mod layering;
 mod learn;
 mod noise;

@@ -4,6 +4,7 @@ mod documents;
 pub mod import;
 pub mod learn;
 pub(super) mod lines;
+pub mod show;
 
 use super::Exit;
 
@@ -14,6 +15,8 @@ pub enum Command {
     Import(import::Args),
     /// Propose an inventory from captures, or compare one with them
     Learn(learn::Args),
+    /// Show what is known of a key, or of all keys
+    Show(show::Args),
 }
 
 /// Runs it.
@@ -24,5 +27,6 @@ pub fn run(command: &Command) -> anyhow::Result<Exit> {
     match command {
         Command::Import(args) => import::run(args),
         Command::Learn(args) => learn::run(args),
+        Command::Show(args) => show::run(args),
     }
 }

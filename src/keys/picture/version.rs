@@ -70,6 +70,12 @@ impl<T: PartialEq> Versions<T> {
         known.or_else(first).map(|(_, value)| value)
     }
 
+    /// Since when the value at an instant stands; nothing when it was known from what came later.
+    #[must_use]
+    pub fn stamp_at(&self, time: EventTime) -> Option<&Stamp> {
+        self.kept.keys().take_while(|stamp| stamp.time <= time).last()
+    }
+
     /// The version just before a stamp.
     #[must_use]
     pub fn before(&self, stamp: &Stamp) -> Option<(&Stamp, &T)> {

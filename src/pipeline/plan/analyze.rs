@@ -102,7 +102,8 @@ impl Analyzer {
 
     /// The ticket under which a match is not counted. What a rule waits for (a sign of life, the end
     /// of a case) is counted all the same, or leaving it out would ring.
-    fn suppressed(&self, record: &Record<'_>, rule: &Rule, input: &Input) -> Option<String> {
+    #[must_use]
+    pub fn suppressed(&self, record: &Record<'_>, rule: &Rule, input: &Input) -> Option<String> {
         let awaited = matches!(rule.detector, Detector::Absence(_)) || input.role == Role::Closes;
         if self.inventory.suppressions.is_empty() || awaited {
             return None;

@@ -75,6 +75,7 @@ pub(super) struct Test<'p> {
 pub(super) fn alternatives(predicate: &Predicate, holds: bool) -> Option<Vec<Vec<Test<'_>>>> {
     let (parts, together) = match predicate {
         Predicate::Not(part) => return alternatives(part, !holds),
+        Predicate::Marked(_, part) => return alternatives(part, holds),
         Predicate::All(parts) => (parts, holds),
         Predicate::Any(parts) | Predicate::AtLeast(1, parts) => (parts, !holds),
         Predicate::AtLeast(count, parts) if *count == parts.len() => (parts, holds),

@@ -171,7 +171,7 @@ fn collect<'p>(predicate: &'p Predicate, into: &mut Vec<(FieldId, &'p [ValueTest
         Predicate::All(parts) | Predicate::Any(parts) | Predicate::AtLeast(_, parts) => {
             parts.iter().for_each(|part| collect(part, into));
         }
-        Predicate::Not(part) => collect(part, into),
+        Predicate::Not(part) | Predicate::Marked(_, part) => collect(part, into),
         Predicate::SomeOf(field, tests) | Predicate::AllOf(field, tests) => into.push((*field, tests)),
         _ => {}
     }
