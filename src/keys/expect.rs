@@ -42,6 +42,7 @@ pub struct Call<'a> {
     fields: &'a Fields<'a>,
     source: Option<&'a str>,
     endpoint: Option<&'a str>,
+    issued_to: Option<&'a str>,
     region: Option<&'a str>,
     time: EventTime,
 }
@@ -55,6 +56,8 @@ pub enum Gap<'l> {
     Operation,
     /// Through other services.
     Via,
+    /// With the credentials of another function, or of none.
+    IssuedTo,
     /// In other Regions.
     Region,
     /// From other networks and endpoints.
@@ -72,10 +75,11 @@ impl Gap<'_> {
             Self::Principal => 0,
             Self::Operation => 1,
             Self::Via => 2,
-            Self::Region => 3,
-            Self::Network => 4,
-            Self::Time => 5,
-            Self::Context(_) => 6,
+            Self::IssuedTo => 3,
+            Self::Region => 4,
+            Self::Network => 5,
+            Self::Time => 6,
+            Self::Context(_) => 7,
         }
     }
 }
@@ -95,6 +99,7 @@ impl<'a> Call<'a> {
             fields,
             source: fields.text(core::SOURCE_IP),
             endpoint: fields.text(core::VPC_ENDPOINT),
+            issued_to: fields.text(core::ISSUED_TO),
             region: fields.text(core::AWS_REGION),
             time,
         }
@@ -154,6 +159,12 @@ impl<'a> Call<'a> {
         self.endpoint
     }
 
+    /// The resource whose credentials the call was made with.
+    #[must_use]
+    pub fn issued_to(&self) -> Option<&'a str> {
+        self.issued_to
+    }
+
     /// The Region called.
     #[must_use]
     pub fn region(&self) -> Option<&'a str> {
@@ -190,6 +201,9 @@ pub fn gap<'l>(line: &'l Expect, call: &Call<'_>) -> Option<Gap<'l>> {
     }
     if !any(&line.via, Some(call.via.unwrap_or(DIRECT))) {
         return Some(Gap::Via);
+    }
+    if !any(&line.issued_to, call.issued_to) {
+        return Some(Gap::IssuedTo);
     }
     if !any(&line.regions, call.region) {
         return Some(Gap::Region);
@@ -256,6 +270,10 @@ fn unmet(domain: &Domain, line: Option<&Expect>, gap: Gap<'_>, call: &Call<'_>, 
         (Gap::Via, _) => match call.via {
             Some(via) => format!("{expected} not via {via}"),
             None => format!("{expected} not directly"),
+        },
+        (Gap::IssuedTo, _) => match call.issued_to {
+            Some(resource) => format!("{expected} not with the credentials of {resource}"),
+            None => format!("{expected} with the credentials of a function, and the record names none"),
         },
         (Gap::Region, Some(line)) => {
             format!("{expected} in {} and not in {}", list(&line.regions), call.region.unwrap_or("an unknown Region"))
@@ -341,6 +359,7 @@ impl fmt::Display for Gap<'_> {
             Self::Principal => f.write_str("it is for other principals"),
             Self::Operation => f.write_str("it is for other operations"),
             Self::Via => f.write_str("it is for calls through other services"),
+            Self::IssuedTo => f.write_str("it is for the credentials of other functions"),
             Self::Region => f.write_str("it is for other Regions"),
             Self::Network => f.write_str("it is for other networks and endpoints"),
             Self::Time => f.write_str("it is for other times"),

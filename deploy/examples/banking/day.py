@@ -347,9 +347,11 @@ def planted():
     yield "data keys by the tokenisation function", [use(at("09:05:02"), "GenerateDataKey", tokenise(at("09:05")), "vault", PURPOSE, **inside(79))], ["unexpected"], "but not for GenerateDataKey"
     yield "Encrypt without a purpose", [use(at("06:30:44"), "Encrypt", tokenise(at("06:30")), "vault", **inside(80))], ["unexpected"], "context's `purpose` is not what is expected"
     yield "Decrypt for another purpose", [use(at("10:02:15"), "Decrypt", detokenise(at("10:02")), "vault", {"purpose": "marketing"}, **inside(81))], ["unexpected"], "context's `purpose` is not what is expected"
-    # The function's credentials, but not its network and not its scope.
-    stolen = role(DETOKENISE, "banking-detokenise", at("11:40"))
-    yield "Decrypt from outside the network", [use(at("11:40:58"), "Decrypt", stolen, "vault", PURPOSE, sourceIPAddress="198.51.100.77", userAgent="Boto3/1.40.1")], ["unexpected"], "but not from 198.51.100.77"
+    # The function's credentials, but not its network.
+    yield "Decrypt from outside the network", [use(at("11:40:58"), "Decrypt", detokenise(at("11:40")), "vault", PURPOSE, sourceIPAddress="198.51.100.77", userAgent="Boto3/1.40.1")], ["unexpected"], "but not from 198.51.100.77"
+    # The role was set on another function of the same network.
+    reports = function(DETOKENISE, "banking-reports", at("13:05"))
+    yield "Decrypt by another function with the role", [use(at("13:05:41"), "Decrypt", reports, "vault", PURPOSE, **inside(85))], ["unexpected"], "but not with the credentials of arn:aws:lambda:us-east-2:111122223333:function:banking-reports"
     gateway = role("banking-api-gateway-role", "BackplaneAssumeRoleSession", at("12:15"), invokedBy="apigateway.amazonaws.com")
     yield "Decrypt in API Gateway", [use(at("12:15:07"), "Decrypt", gateway, "vault", PURPOSE)], ["never"], "fits `arn:aws:iam::*:role/*api-gateway*`"
     yield "Decrypt by a TPP client", [use(at("12:48:33"), "Decrypt", role("banking-tpp-client-role", "aisp-1", at("12:48")), "vault", PURPOSE)], ["never"], "fits `arn:aws:iam::*:role/*tpp-*`"

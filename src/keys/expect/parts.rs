@@ -18,6 +18,8 @@ pub enum PartKind {
     Operation,
     /// Through which service.
     Via,
+    /// With whose credentials.
+    IssuedTo,
     /// In which Region.
     Region,
     /// From which network or endpoint.
@@ -36,6 +38,7 @@ impl PartKind {
             Self::Principal => "principal",
             Self::Operation => "operation",
             Self::Via => "via",
+            Self::IssuedTo => "issued to",
             Self::Region => "region",
             Self::Network => "network",
             Self::Time => "time",
@@ -92,10 +95,12 @@ pub fn parts_of(line: &Expect, call: &Call<'_>) -> Vec<Part> {
         part(PartKind::Principal, texts(&line.principals), Some(call.principal), by_principal),
         part(PartKind::Operation, operations, Some(call.operation), for_operation),
         part(PartKind::Via, texts(&line.via), Some(via), any(&line.via, Some(via))),
+        part(PartKind::IssuedTo, texts(&line.issued_to), call.issued_to, any(&line.issued_to, call.issued_to)),
         part(PartKind::Region, texts(&line.regions), call.region, any(&line.regions, call.region)),
         part(PartKind::Network, networks, place.as_deref(), call.comes_from(line)),
         part(PartKind::Time, when, Some(&time), in_time),
     ];
+    parts.retain(|part| part.kind != PartKind::IssuedTo || !part.wanted.is_empty());
     for (name, patterns) in &line.context {
         let same_name = |(given, _): &(&str, &str)| given.eq_ignore_ascii_case(name);
         let given: Vec<&str> = context_of(call.fields).filter(same_name).map(|(_, value)| value).collect();
@@ -147,6 +152,9 @@ pub fn in_words(line: &Expect) -> String {
     if !line.via.is_empty() {
         words.push(format!("via {}", list(&line.via)));
     }
+    if !line.issued_to.is_empty() {
+        words.push(format!("with the credentials of {}", list(&line.issued_to)));
+    }
     if !line.regions.is_empty() {
         words.push(format!("in {}", list(&line.regions)));
     }
@@ -180,6 +188,7 @@ mod tests {
             Gap::Principal => PartKind::Principal,
             Gap::Operation => PartKind::Operation,
             Gap::Via => PartKind::Via,
+            Gap::IssuedTo => PartKind::IssuedTo,
             Gap::Region => PartKind::Region,
             Gap::Network => PartKind::Network,
             Gap::Time => PartKind::Time,
@@ -192,7 +201,8 @@ mod tests {
         fn the_first_part_unmet_is_the_gap(
             role in prop::sample::select(vec!["pay", "batch"]),
             operation in prop::sample::select(vec!["Decrypt", "Encrypt", "DescribeKey"]),
-            via in prop::sample::select(vec!["", r#","invokedBy":"lambda.amazonaws.com""#]),
+            via in prop::sample::select(vec!["", r#","invokedBy":"lambda.amazonaws.com""#,
+                r#","invokedBy":"lambda.amazonaws.com","inScopeOf":{"credentialsIssuedTo":"arn:aws:lambda:eu-west-1:111122223333:function:pay"}"#]),
             rest in prop::sample::subsequence(vec![
                 r#","awsRegion":"eu-west-1""#, r#","sourceIPAddress":"10.20.0.1""#, r#","vpcEndpointId":"vpce-1""#,
                 r#","requestParameters":{"encryptionContext":{"PURPOSE":"x1"}}"#,
@@ -205,7 +215,7 @@ mod tests {
     expect:
       - {principals: ['arn:aws:iam::*:role/pay']}
       - {principals: ['*'], operations: [Encrypt], via: [direct], context: {purpose: [pay, 'x*']}}
-      - {principals: ['*'], operations: ['*'], via: [lambda.amazonaws.com], regions: [eu-*], from: [10.20.0.0/16], vpc_endpoints: [vpce-1], hours: 07:00-19:00, context: {purpose: 'x*'}}
+      - {principals: ['*'], operations: ['*'], via: [lambda.amazonaws.com], issued_to: ['arn:aws:lambda:*:*:function:pay'], regions: [eu-*], from: [10.20.0.0/16], vpc_endpoints: [vpce-1], hours: 07:00-19:00, context: {purpose: 'x*'}}
 ";
             let inventory = Inventory::parse("keys.yml", LINES).unwrap();
             let raw = format!(

@@ -186,6 +186,7 @@ impl Builder<'_> {
             context: line.context.iter().map(|(name, values)| (name.clone(), patterns(&values.all()))).collect(),
             via: patterns(&line.via),
             from,
+            issued_to: patterns(&line.issued_to),
             vpc_endpoints: patterns(&line.vpc_endpoints),
             regions: patterns(&line.regions),
             schedule,

@@ -69,6 +69,8 @@ pub(super) struct ExpectFile {
     #[serde(default)]
     pub from: Vec<Spanned<String>>,
     #[serde(default)]
+    pub issued_to: Vec<String>,
+    #[serde(default)]
     pub vpc_endpoints: Vec<String>,
     #[serde(default)]
     pub regions: Vec<String>,

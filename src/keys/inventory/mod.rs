@@ -13,6 +13,7 @@
 //!         operations: [Encrypt, Decrypt]
 //!         context: {purpose: tokenisation}       # or several values: {purpose: [a, "b-*"]}
 //!         via: [lambda.amazonaws.com]            # `direct` is a call that no service forwarded
+//!         issued_to: ["arn:aws:lambda:eu-west-1:111122223333:function:tokenise"]
 //!         from: [10.20.0.0/16]                   # or one of vpc_endpoints: [vpce-...]
 //!         regions: [eu-west-1]
 //!         days: mon-fri
@@ -138,6 +139,9 @@ pub struct Expect {
     pub context: Vec<(String, Vec<NamePattern>)>,
     /// Calling services, or [`DIRECT`]; empty means directly or through any.
     pub via: Vec<NamePattern>,
+    /// ARNs of the resources, like functions, whose credentials the call may be made with
+    /// (`inScopeOf.credentialsIssuedTo`); empty means any, and calls that do not say.
+    pub issued_to: Vec<NamePattern>,
     /// Networks of the caller; with none, and no endpoints, from anywhere.
     pub from: Vec<IpNet>,
     /// VPC endpoints; a call fits by its network or by its endpoint.

@@ -189,6 +189,7 @@ fn departure(domain: &Domain, call: &Call<'_>, key: &str) -> Departure {
         None | Some(Gap::Principal) => (Kind::Principal, String::new()),
         Some(Gap::Operation) => (Kind::Operation, String::new()),
         Some(Gap::Via) => (Kind::Service, call.via().unwrap_or(DIRECT).to_owned()),
+        Some(Gap::IssuedTo) => (Kind::Principal, text(call.issued_to())),
         Some(Gap::Region) => (Kind::Region, text(call.region())),
         Some(Gap::Network) => (Kind::Network, text(call.endpoint().or(call.source()))),
         Some(Gap::Time) => (Kind::Time, hour_of_week(call)),
