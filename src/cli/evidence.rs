@@ -31,23 +31,23 @@ pub struct Args {
 enum Asked {
     /// Every cryptographic use of a key: who, when, what for, from where, expected or not
     WhoUsed {
-        /// The key: ARN, id, alias, ARN of an alias, or domain:NAME of the inventory; may be repeated
-        #[arg(long = "key", required = true, value_name = "KEY")]
+        /// More keys, or the key if it is not given before the paths
+        #[arg(long = "key", value_name = "KEY")]
         keys: Vec<String>,
         #[command(flatten)]
         how: How,
     },
     /// Every change of a key and of who may use it, attempts included
     WhoChanged {
-        /// The key: ARN, id, alias, ARN of an alias, or domain:NAME of the inventory; may be repeated
-        #[arg(long = "key", required = true, value_name = "KEY")]
+        /// More keys, or the key if it is not given before the paths
+        #[arg(long = "key", value_name = "KEY")]
         keys: Vec<String>,
         #[command(flatten)]
         how: How,
     },
     /// Every call that was denied, on a key or on any
     Denied {
-        /// The key: ARN, id, alias, ARN of an alias, or domain:NAME of the inventory; may be repeated
+        /// Only calls on this key; may be repeated
         #[arg(long = "key", value_name = "KEY")]
         keys: Vec<String>,
         #[command(flatten)]
@@ -57,9 +57,10 @@ enum Asked {
 
 #[derive(Debug, clap::Args)]
 struct How {
-    /// Files and folders of captures; `-` for standard input
-    #[arg(required_unless_present = "lake_sql", value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    /// The key (ARN, id, alias, ARN of an alias, or domain:NAME of the inventory), then files and folders of
+    /// captures; `-` for standard input
+    #[arg(required_unless_present = "lake_sql", value_names = ["KEY", "PATH"], num_args = 1..)]
+    named: Vec<PathBuf>,
     /// Only these operations (`Decrypt`, `Generate*`); may be repeated
     #[arg(long = "operation", value_name = "PATTERN")]
     operations: Vec<String>,
@@ -127,6 +128,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Asked::WhoChanged { keys, how } => (Question::WhoChanged, keys, how),
         Asked::Denied { keys, how } => (Question::Denied, keys, how),
     };
+    let (keys, paths) = key_and_paths(question, keys, how)?;
     let inventory = rules::inventory(how.inventory.as_deref())?;
     let patterns = |texts: &[String]| texts.iter().map(|text| NamePattern::new(text)).collect();
     let filter = Filter {
@@ -136,7 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         window: Window { since: how.since, until: how.until },
     };
     filter.check(question).map_err(Usage)?;
-    let target = Target::parse(keys, &inventory).map_err(Usage)?;
+    let target = Target::parse(&keys, &inventory).map_err(Usage)?;
     if how.lake_sql {
         let store = how.event_data_store.as_deref().unwrap_or(lake_sql::PLACEHOLDER);
         let statement = lake_sql::statement(question, &target, &filter, &inventory, store);
@@ -144,7 +146,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         say(lake_sql::limits(&target).trim_end());
         return Ok(Exit::Clean);
     }
-    let files = files_in_order(&how.paths)?;
+    let files = files_in_order(&paths)?;
     let history = History::of(read_all(&files, &Surveyor::default(), how.threads));
     for line in target.understood(&history, &inventory).map_err(Usage)? {
         say(&printable(&line));
@@ -178,6 +180,30 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let answer = answer(results);
     print(question, how, &answer, files.len())?;
     Ok(if answer.failed_files > 0 { Exit::Failed } else { Exit::Clean })
+}
+
+/// Which of the words are keys, and which are paths: without `--key` the first is the key, where the
+/// question is about one; of denied calls it is one when it is no path and spelt like a key.
+fn key_and_paths(question: Question, keys: &[String], how: &How) -> anyhow::Result<(Vec<String>, Vec<PathBuf>)> {
+    let (mut keys, mut paths) = (keys.to_vec(), how.named.clone());
+    let is_key = |text: &str| {
+        ["arn:", "alias/", "domain:", "mrk-"].iter().any(|start| text.starts_with(start))
+            || text.split('-').count() == 5
+    };
+    let first = paths.first().map(|path| (path.exists(), path.to_string_lossy().into_owned()));
+    if let Some((is_there, text)) = first.filter(|_| keys.is_empty())
+        && (question != Question::Denied || (!is_there && is_key(&text)))
+    {
+        keys.push(text);
+        paths.remove(0);
+    }
+    if keys.is_empty() && question != Question::Denied {
+        anyhow::bail!(Usage("which key? Name it before the paths, or by --key".to_owned()));
+    }
+    if paths.is_empty() && !how.lake_sql {
+        anyhow::bail!(Usage("in which captures? Name files or folders after the key".to_owned()));
+    }
+    Ok((keys, paths))
 }
 
 /// Each file once and in order of name, so that the order of the arguments does not show.

@@ -70,6 +70,20 @@ fn ids(rows: &[Value]) -> Vec<&str> {
 }
 
 #[test]
+fn a_key_can_stand_before_the_paths() {
+    let by_option = rows(&["who-used", "--key", "domain:token-vault", MORNING, "--keys", "tests/keys.yml"]);
+    assert_eq!(rows(&["who-used", "domain:token-vault", MORNING, "--keys", "tests/keys.yml"]), by_option);
+    let every = rows(&["denied", MORNING]);
+    let on_one =
+        rows(&["denied", "arn:aws:kms:eu-west-1:111122223333:key/00000000-0000-4000-8000-000000000000", MORNING]);
+    assert!(!on_one.is_empty() && on_one.len() < every.len(), "{} of {}", on_one.len(), every.len());
+    for nameless in [&["who-used", MORNING][..], &["who-changed", "--lake-sql"]] {
+        let (code, _, err) = evidence(nameless);
+        assert_eq!(code, 2, "{err}");
+    }
+}
+
+#[test]
 fn the_theft_in_the_morning_is_told_with_its_people_and_places() {
     let used = rows(&["who-used", "--key", "domain:token-vault", MORNING, "--keys", "tests/keys.yml"]);
     let strangers: Vec<_> = used.iter().filter(|row| row["expected"] == json!(false)).collect();
