@@ -60,6 +60,7 @@ fixed_fields! { core, 0, "The fields of a CloudTrail record that every decode ex
     SOURCE_IP = "sourceIPAddress", "an address, a service name, or AWS Internal";
     USER_AGENT = "userAgent", "client, or the service that forwarded the call";
     VPC_ENDPOINT = "vpcEndpointId", "the VPC endpoint the call came through";
+    ORIGINAL_EVENT_ID = "addendum.originalEventID", "the event that a supplement is of";
     ISSUED_TO = "userIdentity.inScopeOf.credentialsIssuedTo", "the resource, like a function, whose credentials the call was made with";
     IDENTITY_TYPE = "userIdentity.type", "kind of caller, absent on service events";
     IDENTITY_ARN = "userIdentity.arn", "ARN of the caller";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::matched::{Details, Facts, GroupKey, Match, Sample, Signal, signals};
 use crate::engine::watermark::Lane;
+use crate::event::EventId;
 use crate::event::derive::{derive, uses_of};
 use crate::event::field::{FieldId, FieldValue, Fields, core, derived};
 use crate::event::record::Record;
@@ -58,6 +59,8 @@ impl Analyzer {
         let mut reading = Reading::default();
         let mut fed = Vec::new();
         let uses = uses_of(&record);
+        // A supplement (aws-facts 1.5) has an id of its own and is about the same call, which counts once.
+        let id = record.fields.text(core::ORIGINAL_EVENT_ID).map_or_else(|| record.id.clone(), EventId::new);
         let mut raw: Option<Arc<str>> = None;
         for used in &uses {
             derive(&mut record, used);
@@ -84,7 +87,7 @@ impl Analyzer {
                 reading.matches.push(Match {
                     rule: input.rule,
                     group,
-                    id: record.id.clone(),
+                    id: id.clone(),
                     time: record.time,
                     lane: lane.clone(),
                     signals,

@@ -103,6 +103,21 @@ fn copies_are_duplicates_before_and_after_the_commit() {
     assert_eq!(plan.batch(&[delivery("m3", body)], now()).accounting.duplicate, 1);
 }
 
+/// CloudTrail sends what it learnt later about a call as an event of its own.
+#[test]
+fn a_supplement_is_about_the_same_call() {
+    let mut plan = plan();
+    let first = record("e1", "DisableKey", "k-1", 0);
+    let supplement = record("e2", "DisableKey", "k-1", 0).replace(
+        "}]}",
+        r#"}],"addendum":{"reason":"UPDATED_DATA","updatedFields":"userAgent","originalEventID":"e1"}}"#,
+    );
+    let planned = plan.batch(&[delivery("m1", first), delivery("m2", supplement)], now());
+    let (concluded, _) = plan.tick(now() + crate::time::Span::from_secs(86_400));
+    let alerts = planned.commit.outbox.iter().chain(&concluded.outbox);
+    assert_eq!(alerts.map(|alert| (alert.count, alert.event_ids.clone())).max(), Some((1, vec!["e1".to_owned()])));
+}
+
 #[test]
 fn a_re_encrypt_is_one_match_for_each_of_its_keys() {
     let mut plan = plan();
