@@ -105,7 +105,8 @@ def group(example: Example) -> str:
     """Examples of one group can share an inventory: their own accounts differ, all else is the same."""
     keys = example.keys or {}
     own = rf"7[0-9]{{11}}|{UUID.pattern}"
-    return json.dumps({name: sorted(re.sub(own, "own", text) for text in keys.get(name, [])) for name in OF_ALL})
+    lists = {name: sorted(re.sub(own, "own", text) for text in keys.get(name, [])) for name in OF_ALL}
+    return json.dumps(lists | {"complete": keys.get("complete", False)})
 
 
 def inventory(examples: list[Example]) -> dict:
@@ -113,4 +114,4 @@ def inventory(examples: list[Example]) -> dict:
     every = [example.keys or {} for example in examples]
     shared = {name: sorted({text for keys in every for text in keys.get(name, [])}) for name in OF_ALL}
     lists = {name: [item for keys in every for item in keys.get(name, [])] for name in ("domains", "break_glass")}
-    return lists | shared
+    return lists | shared | {"complete": any(keys.get("complete", False) for keys in every)}
