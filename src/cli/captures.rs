@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Usage, say};
 use crate::alert::redact::printable;
 use crate::engine::lesson::{self, Lesson};
+use crate::event::envelope::EnvelopeLimits;
 use crate::keys::picture::Picture;
 use crate::keys::snapshot;
 use crate::pipeline::learn::Learner;
@@ -24,7 +25,7 @@ use crate::rule::RuleSet;
 use crate::source::capture::{CaptureError, files_under, read_pieces};
 
 /// A document larger than this is not read whole.
-const MAX_DOCUMENT_BYTES: usize = 1 << 30;
+const MAX_DOCUMENT_BYTES: usize = EnvelopeLimits::MAX_DOCUMENT_BYTES;
 /// Unreadable records told of one by one, for each file; more are counted.
 const MAX_TOLD: usize = 5;
 

@@ -41,19 +41,38 @@ pub struct Values<'a> {
     at: usize,
     /// Inside a broken list, whose closing brackets are left over.
     salvaging: bool,
+    /// What may still be looked at in vain.
+    patience: usize,
     lines: LineCount,
 }
+
+/// A text is looked at this often before values over several lines are no longer looked for. A line
+/// that opens a bracket and never closes it costs a look at all that follows, so a text of such lines
+/// would cost the square of its length.
+const MAX_LOOKS: usize = 8;
+/// Short texts are cheap.
+const FREE_BYTES: usize = 1 << 20;
 
 impl<'a> Values<'a> {
     /// Starts at the beginning of `text`.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, at, salvaging: false, lines: LineCount::default() }
+        let patience = text.len().saturating_mul(MAX_LOOKS).saturating_add(FREE_BYTES);
+        Self { text, at, salvaging: false, patience, lines: LineCount::default() }
     }
 
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Where the next value may lie: in the line, once patience is spent.
+    fn window(&self) -> &'a str {
+        let rest = self.rest();
+        if self.patience > 0 {
+            return rest;
+        }
+        rest.split_inclusive('\n').next().unwrap_or_default()
     }
 
     fn skip_between(&mut self) {
@@ -64,7 +83,7 @@ impl<'a> Values<'a> {
 
     /// A value that does not parse: step into a list, else step over it.
     fn broken(&mut self, error: &serde_json::Error) -> Option<Cut<'a>> {
-        let rest = self.rest();
+        let rest = self.window();
         if !self.salvaging
             && let Some(inside) = list_start(rest)
         {
@@ -77,7 +96,13 @@ impl<'a> Values<'a> {
         let what = error.to_string();
         let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
         let reason = format!("not valid JSON at line {} column {column}: {what}", place.line + error.line().max(1) - 1);
-        self.at += lenient_end(rest).unwrap_or_else(|| next_line_value(rest));
+        self.at += match lenient_end(rest) {
+            Ok(end) => end,
+            Err(looked_at) => {
+                self.patience = self.patience.saturating_sub(looked_at);
+                next_line_value(self.rest())
+            }
+        };
         Some(Cut::Broken { place, reason })
     }
 
@@ -100,7 +125,7 @@ impl<'a> Iterator for Values<'a> {
             if !rest.starts_with(['{', '[']) {
                 return (!rest.is_empty()).then(|| self.junk());
             }
-            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            let mut stream = serde_json::Deserializer::from_str(self.window()).into_iter::<&RawValue>();
             match stream.next() {
                 Some(Ok(value)) => {
                     self.at += stream.byte_offset();
@@ -147,8 +172,8 @@ fn list_start(text: &str) -> Option<usize> {
     rest.strip_prefix('[').map(|elements| text.len() - elements.len())
 }
 
-/// Where a broken value ends if its brackets balance outside strings.
-fn lenient_end(text: &str) -> Option<usize> {
+/// Where a broken value ends if its brackets balance outside strings; else how far was looked.
+fn lenient_end(text: &str) -> Result<usize, usize> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for (at, byte) in text.bytes().enumerate() {
         match (in_string, byte) {
@@ -156,18 +181,18 @@ fn lenient_end(text: &str) -> Option<usize> {
             (true, b'\\') => escaped = true,
             (true, b'"') | (false, b'"') => in_string = !in_string,
             // A raw line end inside a string: the string was never closed.
-            (true, b'\n') => return None,
+            (true, b'\n') => return Err(at),
             (false, b'{' | b'[') => depth += 1,
             (false, b'}' | b']') => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Some(at + 1);
+                    return Ok(at + 1);
                 }
             }
             _ => {}
         }
     }
-    None
+    Err(text.len())
 }
 
 /// The next line that begins with a bracket, or the end.
@@ -225,6 +250,18 @@ mod tests {
         let got = cut("a title: {\n{\"a\":1}\nend");
         assert_eq!((got.len(), got[1].as_str()), (3, "{\"a\":1}"));
         assert!(got[0].starts_with("1:1 not JSON: begins with \"a title: {"), "{}", got[0]);
+    }
+
+    #[test]
+    fn lines_that_never_close_cost_no_square_of_their_number() {
+        // Each of these looks like the beginning of all that follows.
+        let text = "{\"a\":\n".repeat(50_000) + "{\"b\":1}\n";
+        let cuts: Vec<_> = Values::new(&text).collect();
+        assert_eq!(cuts.last(), Some(&Cut::Value("{\"b\":1}")));
+        assert_eq!(cuts.len(), 50_001);
+        let mut values = Values::new(&text);
+        assert!(values.by_ref().all(|cut| matches!(cut, Cut::Broken { .. } | Cut::Value(_))));
+        assert_eq!(values.patience, 0);
     }
 
     proptest! {
