@@ -41,6 +41,8 @@ pub struct Values<'a> {
     at: usize,
     /// Inside a broken list, whose closing brackets are left over.
     salvaging: bool,
+    /// Why the list was broken off, until something else was told of it.
+    cut_off: Option<Cut<'a>>,
     /// What may still be looked at in vain.
     patience: usize,
     lines: LineCount,
@@ -59,7 +61,7 @@ impl<'a> Values<'a> {
     pub fn new(text: &'a str) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let patience = text.len().saturating_mul(MAX_LOOKS).saturating_add(FREE_BYTES);
-        Self { text, at, salvaging: false, patience, lines: LineCount::default() }
+        Self { text, at, salvaging: false, cut_off: None, patience, lines: LineCount::default() }
     }
 
     fn rest(&self) -> &'a str {
@@ -84,18 +86,21 @@ impl<'a> Values<'a> {
     /// A value that does not parse: step into a list, else step over it.
     fn broken(&mut self, error: &serde_json::Error) -> Option<Cut<'a>> {
         let rest = self.window();
-        if !self.salvaging
-            && let Some(inside) = list_start(rest)
-        {
-            self.at += inside;
-            self.salvaging = true;
-            return None;
-        }
+        let inside = list_start(rest).filter(|_| !self.salvaging);
         let place = self.lines.place(self.text, self.at);
         let column = if error.line() <= 1 { place.column + error.column().saturating_sub(1) } else { error.column() };
         let what = error.to_string();
         let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
         let reason = format!("not valid JSON at line {} column {column}: {what}", place.line + error.line().max(1) - 1);
+        let cut = Cut::Broken { place, reason };
+        if let Some(inside) = inside {
+            self.at += inside;
+            self.salvaging = true;
+            // Cut off between two elements, the list looks whole from inside.
+            self.cut_off = error.is_eof().then_some(cut);
+            return None;
+        }
+        self.cut_off = None;
         self.at += match lenient_end(rest) {
             Ok(end) => end,
             Err(looked_at) => {
@@ -103,10 +108,11 @@ impl<'a> Values<'a> {
                 next_line_value(self.rest())
             }
         };
-        Some(Cut::Broken { place, reason })
+        Some(cut)
     }
 
     fn junk(&mut self) -> Cut<'a> {
+        self.cut_off = None;
         let place = self.lines.place(self.text, self.at);
         let rest = self.rest();
         self.at += next_line_value(rest);
@@ -123,7 +129,7 @@ impl<'a> Iterator for Values<'a> {
             self.skip_between();
             let rest = self.rest();
             if !rest.starts_with(['{', '[']) {
-                return (!rest.is_empty()).then(|| self.junk());
+                return if rest.is_empty() { self.cut_off.take() } else { Some(self.junk()) };
             }
             let mut stream = serde_json::Deserializer::from_str(self.window()).into_iter::<&RawValue>();
             match stream.next() {
@@ -243,6 +249,16 @@ mod tests {
         assert!(got[1].starts_with("3:2"), "{}", got[1]);
         let got = cut("[{\"a\":1},{\"b\":[");
         assert_eq!((got.len(), got[0].as_str()), (2, "{\"a\":1}"), "{got:?}");
+    }
+
+    #[test]
+    fn a_list_that_is_cut_off_between_elements_is_told_of() {
+        for text in ["[", "{\"Records\":[", "[{\"a\":1}", "{\"Records\": [{\"a\":1},\n", "[{\"a\":1}]  [{\"a\":1},"] {
+            let got = cut(text);
+            assert!(got.last().is_some_and(|last| last.contains("not valid JSON at line")), "{text:?}: {got:?}");
+        }
+        let got = cut("[{\"a\":1},{\"b\":[");
+        assert_eq!(got.len(), 2, "{got:?}");
     }
 
     #[test]

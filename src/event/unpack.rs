@@ -21,7 +21,9 @@ pub enum UnpackError {
         reason: String,
     },
     /// More than the limit came out.
-    #[error("more than {max_bytes} bytes after decompression, over all layers of the body; raise the body limit if this is meant")]
+    #[error(
+        "more than {max_bytes} bytes after decompression, over all layers of the body; raise the body limit if this is meant"
+    )]
     TooLarge {
         /// The limit.
         max_bytes: usize,

@@ -5,6 +5,7 @@
 mod banking;
 mod benign;
 mod evidence;
+mod hostile;
 mod layering;
 mod learn;
 mod noise;
