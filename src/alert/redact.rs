@@ -97,6 +97,12 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// Lines of our own with text from outside in them, whole: only line ends stay as they are.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if c != '\n' && deceives(c) { '\u{fffd}' } else { c }).collect()
+}
+
 /// Text from a record as one word of a shell command.
 #[must_use]
 pub fn shell_word(text: &str) -> String {

@@ -224,12 +224,17 @@ fn progress_bar(files: usize) -> ProgressBar {
 /// Tells what of a file could not be read.
 pub fn tell(file: &Path, result: &FileResult) {
     for reason in result.unreadable.iter().take(MAX_TOLD) {
-        say(&format!("{}: {}", file.display(), printable(reason)));
+        say(&format!("{}: {}", name(file), printable(reason)));
     }
     let told = result.unreadable.len().min(MAX_TOLD) as u64;
     if result.accounting.parked > told {
-        say(&format!("{}: and {} more unreadable records", file.display(), result.accounting.parked - told));
+        say(&format!("{}: and {} more unreadable records", name(file), result.accounting.parked - told));
     }
+}
+
+/// A file's name, on one line whatever it is called.
+fn name(file: &Path) -> String {
+    printable(&file.to_string_lossy())
 }
 
 /// What a file of seeds teaches rules; what was passed over is told.

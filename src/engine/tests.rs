@@ -431,8 +431,8 @@ fn a_flood_of_one_rule_takes_nothing_from_another() {
 
     let limits = EngineLimits { max_entries: 100, ..EngineLimits::default() };
     let mut engine = Engine::new(both.clone(), limits);
-    (0..40).for_each(|name| drop(engine.apply(&quiet(name), at(1))));
-    (0..300).for_each(|id| drop(engine.apply(&flood(id % 5, id), at(2))));
+    (0..40).for_each(|name| assert_eq!(engine.apply(&quiet(name), at(1)), Applied::Counted));
+    (0..300).for_each(|id| assert_eq!(engine.apply(&flood(id % 5, id), at(2)), Applied::Counted));
     assert_eq!(of_quiet(&engine), 40);
     assert!(engine.entries() <= 100);
     let step = engine.take_step();
@@ -440,8 +440,8 @@ fn a_flood_of_one_rule_takes_nothing_from_another() {
 
     let limits = EngineLimits { max_groups: 100, ..EngineLimits::default() };
     let mut engine = Engine::new(both, limits);
-    (0..40).for_each(|name| drop(engine.apply(&quiet(name), at(1))));
-    (0..300).for_each(|id| drop(engine.apply(&flood(id, id), at(2))));
+    (0..40).for_each(|name| assert_eq!(engine.apply(&quiet(name), at(1)), Applied::Counted));
+    (0..300).for_each(|id| assert_eq!(engine.apply(&flood(id, id), at(2)), Applied::Counted));
     assert_eq!((of_quiet(&engine), engine.groups()), (40, 100));
     assert_eq!(engine.take_step().evicted, BTreeMap::from([(RuleIndex(0), 240)]));
     let counted: usize = engine.slots.values().map(|slot| slot.group.entries()).sum();

@@ -362,6 +362,66 @@ fn places_and_ids_are_harmless_in_alerts() {
     assert_eq!((&alert.account, &alert.event_ids[0]), (&alert.region, alert.region.as_ref().unwrap()));
 }
 
+/// Every text of a record gets an end that writes to the terminal, forges a line and turns the writing.
+fn salted(value: &mut Value) {
+    const KEPT: [&str; 6] = ["eventTime", "eventSource", "eventName", "eventType", "eventCategory", "type"];
+    match value {
+        Value::String(text) => text.push_str("\u{1b}]0;owned\u{7}\u{9b}2J\r\nFORGED \u{202e}\u{2028}\u{200b}\u{e0041}"),
+        Value::Array(items) => items.iter_mut().for_each(salted),
+        Value::Object(members) => {
+            members
+                .iter_mut()
+                .filter(|(name, _)| !KEPT.contains(&name.as_str()))
+                .for_each(|(_, member)| salted(member));
+        }
+        _ => {}
+    }
+}
+
+/// Whatever a subcommand prints for people of such records, from a file of such a name.
+#[test]
+fn nothing_that_people_read_is_moved_by_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    for (number, bytes) in files("record").iter().enumerate() {
+        let mut record: Value = serde_json::from_slice(bytes).unwrap();
+        lines += &format!("{record}\n");
+        salted(&mut record);
+        record["eventID"] = format!("{number}\u{1b}[2J").into();
+        lines += &format!("{record}\n{{\"eventVersion\" \u{1b}[31m}}\n");
+    }
+    let captures = dir.path().join("a\u{1b}]0;owned\u{7}\nFORGED.jsonl");
+    std::fs::write(&captures, &lines).unwrap();
+    let path = dir.path().to_str().unwrap();
+    let key = "arn:aws:kms:eu-west-1:111122223333:key/00000001-0000-4000-8000-000000000000";
+    let alias = "alias/vault";
+    let mut made_visible = 0;
+    for arguments in [
+        vec!["replay", path],
+        vec!["replay", "--format", "text", path],
+        vec!["evidence", "who-used", "--key", key, path],
+        vec!["evidence", "who-used", "--key", key, "--format", "csv", path],
+        vec!["evidence", "who-changed", "--key", key, path],
+        vec!["evidence", "who-changed", "--key", alias, path],
+        vec!["evidence", "denied", path],
+        vec!["evidence", "denied", "--format", "csv", path],
+        vec!["keys", "learn", path],
+        vec!["replay", "--keys", captures.to_str().unwrap(), path],
+    ] {
+        let output = assert_cmd::Command::cargo_bin("kmswatch").unwrap().args(&arguments).output().unwrap();
+        for bytes in [output.stdout, output.stderr] {
+            let text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
+            made_visible += usize::from(text.contains('\u{fffd}'));
+            let moved = |line: &&str| line.chars().any(kmswatch::alert::redact::deceives);
+            assert_eq!(text.lines().find(moved), None, "{arguments:?}");
+            // The mistakes of a file that is named on the command line are told with its name as it is.
+            let forged = text.lines().find(|line| line.starts_with("FORGED"));
+            assert!(forged.is_none() || arguments.contains(&"--keys"), "{arguments:?}: {forged:?}");
+        }
+    }
+    assert!(made_visible >= 9, "{made_visible}: the records were shown at all");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
