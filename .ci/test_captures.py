@@ -98,7 +98,6 @@ EXPECTED = {
         "Key material imported": DOCUMENTED,
         "Parameters fetched to import key material": DOCUMENTED,
         "KMS key created whose material is held outside": DOCUMENTED,
-        "KMS key policy changed": DOCUMENTED,
         "KMS key policy allows another account": DOCUMENTED + ": CreateKey with a statement for a second account",
         "KMS key replicated to another Region": DOCUMENTED,
         "Automatic rotation of a KMS key switched off": DOCUMENTED,

@@ -2,7 +2,11 @@
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::debug_fn;
 
+use crate::alert::redact::printable;
 use crate::config::LogFormat;
 use crate::pipeline::plan::Accounting;
 
@@ -226,6 +230,16 @@ impl std::io::Write for Stderr {
     }
 }
 
+/// Fields of a line of text, each made printable: whoever can put a line end into a name or an error
+/// of a service must not be able to write lines of his own. Lines of JSON escape by themselves.
+fn printable_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    let one = debug_fn(|out, field, value| {
+        let text = printable(&format!("{value:?}"));
+        if field.name() == "message" { write!(out, "{text}") } else { write!(out, "{}={text}", field.name()) }
+    });
+    one.delimited(" ")
+}
+
 /// Starts logs, to standard error.
 ///
 /// # Errors
@@ -236,7 +250,7 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), String> {
     let started = match format {
         LogFormat::Text => {
             let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(ansi).with_target(false).try_init()
+            builder.with_ansi(ansi).with_target(false).fmt_fields(printable_fields()).try_init()
         }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
@@ -247,6 +261,46 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), String> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_writes_lines_of_his_own_into_the_log() {
+        let forged = "gone\n2026-01-05T10:00:00Z  INFO all is well\u{1b}[2K\u{9b}31m\u{202e}";
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let written = Written::default();
+            let sink = written.clone();
+            let builder = tracing_subscriber::fmt().with_ansi(false).with_writer(move || sink.clone());
+            let log = || tracing::warn!(error = %forged, reason = forged, "receiving {forged}");
+            match format {
+                LogFormat::Text => {
+                    let lines = builder.with_target(false).fmt_fields(printable_fields()).finish();
+                    tracing::subscriber::with_default(lines, log);
+                }
+                LogFormat::Json => tracing::subscriber::with_default(builder.json().flatten_event(true).finish(), log),
+            }
+            let bytes = written.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.ends_with('\n') && text.matches('\n').count() == 1 && !text.contains('\u{1b}'), "{text:?}");
+            if matches!(format, LogFormat::Text) {
+                assert!(!text.contains(['\u{9b}', '\u{202e}']) && text.contains("error=gone"), "{text:?}");
+            }
+        }
+    }
 
     #[test]
     fn names_are_distinct_and_counters_end_as_they_should() {

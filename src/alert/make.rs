@@ -40,7 +40,7 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
     });
     let keys = keys_of(evidence);
     let one = |pick: fn(&crate::engine::matched::Facts) -> Option<&std::sync::Arc<str>>| {
-        evidence.facts.iter().find_map(|facts| pick(facts)).map(ToString::to_string)
+        evidence.facts.iter().find_map(|facts| pick(facts)).map(|text| printable(text))
     };
     Alert {
         schema: SCHEMA,
@@ -73,7 +73,7 @@ pub fn make(rule: &Rule, transition: &Transition, redaction: Redaction) -> Alert
         keys,
         principals: principals_of(evidence),
         expected: expectation_of(evidence),
-        event_ids: evidence.ids.iter().map(|(_, id)| id.to_string()).collect(),
+        event_ids: evidence.ids.iter().map(|(_, id)| printable(id.as_str())).collect(),
         event_ids_truncated: evidence.ids.len() as u64 != count,
         evidence: evidence
             .samples

@@ -98,18 +98,33 @@ fn hidden(text: &str) -> String {
     format!("redacted:{hash}")
 }
 
-/// Text from a record for a terminal, a log or a page: control characters and the marks that turn
-/// the direction of writing become visible, and it ends somewhere.
+/// Whether a character does something else than show itself: controls; marks that turn the direction
+/// of writing (UAX 9); line and paragraph separators; what is not seen at all, so that two names look
+/// the same (UTS 39, 5.4); tags, which hide a text in another.
+#[must_use]
+pub fn deceives(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Text from a record for a terminal, a log or a page: what [`deceives`] becomes visible, and it ends
+/// somewhere.
 #[must_use]
 pub fn printable(text: &str) -> String {
     const MAX_CHARS: usize = 1024;
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut shown: String =
-        text.chars().take(MAX_CHARS).map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect();
+    let mut shown: String = text.chars().take(MAX_CHARS).map(|c| if deceives(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_CHARS).is_some() {
         shown.push('\u{2026}');
     }
     shown
+}
+
+/// Lines of our own with text from outside in them, whole: only line ends stay as they are.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if c != '\n' && deceives(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Text from a record as one word of a shell command.
@@ -148,6 +163,9 @@ mod tests {
     #[test]
     fn text_of_records_is_made_safe() {
         assert_eq!(printable("a\u{1b}[31mb\nc\u{202e}d"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d");
+        for c in ['\u{9b}', '\u{61c}', '\u{2028}', '\u{200b}', '\u{2060}', '\u{feff}', '\u{e0041}', '\u{7f}', '\0'] {
+            assert_eq!(printable(&format!("a{c}b")), "a\u{fffd}b", "{c:?}");
+        }
         assert_eq!(printable(&"x".repeat(5000)).chars().count(), 1025);
         assert_eq!(shell_word("arn:aws:kms:eu-west-1:1:key/k-1"), "arn:aws:kms:eu-west-1:1:key/k-1");
         assert_eq!(shell_word("x; rm -rf $(y)'"), r"'x; rm -rf $(y)'\'''");

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Usage, say};
 use crate::alert::redact::printable;
 use crate::engine::lesson::{self, Lesson};
+use crate::event::envelope::EnvelopeLimits;
 use crate::keys::picture::Picture;
 use crate::keys::snapshot;
 use crate::pipeline::learn::Learner;
@@ -24,7 +25,7 @@ use crate::rule::RuleSet;
 use crate::source::capture::{CaptureError, files_under, read_pieces};
 
 /// A document larger than this is not read whole.
-const MAX_DOCUMENT_BYTES: usize = 1 << 30;
+const MAX_DOCUMENT_BYTES: usize = EnvelopeLimits::MAX_DOCUMENT_BYTES;
 /// Unreadable records told of one by one, for each file; more are counted.
 const MAX_TOLD: usize = 5;
 
@@ -223,12 +224,17 @@ fn progress_bar(files: usize) -> ProgressBar {
 /// Tells what of a file could not be read.
 pub fn tell(file: &Path, result: &FileResult) {
     for reason in result.unreadable.iter().take(MAX_TOLD) {
-        say(&format!("{}: {}", file.display(), printable(reason)));
+        say(&format!("{}: {}", name(file), printable(reason)));
     }
     let told = result.unreadable.len().min(MAX_TOLD) as u64;
     if result.accounting.parked > told {
-        say(&format!("{}: and {} more unreadable records", file.display(), result.accounting.parked - told));
+        say(&format!("{}: and {} more unreadable records", name(file), result.accounting.parked - told));
     }
+}
+
+/// A file's name, on one line whatever it is called.
+fn name(file: &Path) -> String {
+    printable(&file.to_string_lossy())
 }
 
 /// What a file of seeds teaches rules; what was passed over is told.

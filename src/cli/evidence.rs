@@ -253,7 +253,11 @@ fn tell(file: &Path, result: &FileRows) {
     }
     let told = result.unreadable.len().min(MAX_TOLD) as u64;
     if result.counts.unreadable > told {
-        say(&format!("{}: and {} more unreadable records", file.display(), result.counts.unreadable - told));
+        say(&format!(
+            "{}: and {} more unreadable records",
+            printable(&file.to_string_lossy()),
+            result.counts.unreadable - told
+        ));
     }
 }
 

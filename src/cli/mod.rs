@@ -21,6 +21,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::alert::redact::printable_lines;
+
 /// What a run came to, as the process tells its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -112,10 +114,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says something to the person at the terminal, if one is still there.
+/// Says something to the person at the terminal, if one is still there. Names of files and what a
+/// service answered are in it, so nothing but line ends may do more than show itself.
 fn say(text: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }
 
 /// `kmswatch ... | head` is no failure.

@@ -36,6 +36,7 @@ use cascade::hand_on;
 use detector::Memory;
 use group::{Around, Group, Outcome};
 use incident::{Change, Snapshot};
+use limits::Held;
 use matched::{GroupKey, Match};
 use scopes::ScopeKey;
 use state::GroupId;
@@ -131,7 +132,7 @@ pub struct Engine {
     limits: EngineLimits,
     slots: HashMap<GroupId, Slot>,
     marks: Watermarks,
-    entries: usize,
+    held: Held,
     deadlines: BTreeSet<(EventTime, GroupId)>,
     /// The same of groups that silence itself makes due.
     timers: BTreeSet<(EventTime, GroupId)>,
@@ -164,7 +165,7 @@ impl Engine {
             limits,
             slots: HashMap::new(),
             marks: Watermarks::new(limits.idle, limits.max_lanes),
-            entries: 0,
+            held: Held::default(),
             deadlines: BTreeSet::new(),
             timers: BTreeSet::new(),
             scopes: BTreeMap::new(),
@@ -198,12 +199,13 @@ impl Engine {
             due: None,
             age: (false, EventTime::MIN),
         });
+        let before = slot.group.entries();
         let around = Around { watermark, now, scope_first, max_entries: self.limits.max_entries_per_group };
         let done = slot.group.insert(rule, matched, around);
         if done.duplicate {
             return Applied::Duplicate;
         }
-        self.entries += usize::from(done.stored);
+        self.held.changed(matched.rule, before, slot.group.entries());
         if self.rows == Rows::Written {
             // Written again when it says something new: that is cheap, and rare.
             let bucket = slot.group.buckets.get(&matched.time);
@@ -287,7 +289,7 @@ impl Engine {
             };
             let before = slot.group.entries();
             let done = slot.group.expire(rule, watermark.unwrap_or(furthest));
-            self.entries = self.entries.saturating_sub(before - slot.group.entries());
+            self.held.changed(slot.rule, before, slot.group.entries());
             let (index, spent) = (slot.rule, slot.group.is_spent());
             self.settle_up(id, rule, index, done, None, now);
             if spent {
@@ -371,7 +373,7 @@ impl Engine {
     /// Matches held by id.
     #[must_use]
     pub fn entries(&self) -> usize {
-        self.entries
+        self.held.total()
     }
 
     /// Registers a group under its deadline and age as they are now.
@@ -405,7 +407,7 @@ impl Engine {
         if let Some(ages) = self.ages.get_mut(&slot.rule) {
             ages.remove(&(slot.age.0, slot.age.1, id));
         }
-        self.entries = self.entries.saturating_sub(slot.group.entries());
+        self.held.changed(slot.rule, slot.group.entries(), 0);
         self.headers.remove(&id);
         if let Some(rule) = self.rules.rules.get(slot.rule.0 as usize) {
             self.step.deltas.push(state::removal(state::header_row(id, rule, &slot.group)));

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::incident::Change;
+use super::limits::Held;
 use super::state::{self, GroupId};
 use super::{Engine, Transition};
 use crate::rule::{RuleIndex, RuleSet};
@@ -73,9 +74,11 @@ impl Engine {
             self.remove(id);
         }
         let ids: BTreeSet<GroupId> = self.slots.keys().copied().collect();
+        self.held = Held::default();
         for id in ids {
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.rule = moved.get(&slot.rule).copied().unwrap_or(slot.rule);
+                self.held.changed(slot.rule, 0, slot.group.entries());
                 slot.due = None;
                 slot.age = (false, EventTime::MIN);
             }

@@ -75,7 +75,9 @@ impl Engine {
         let mut ids: Vec<_> = self.slots.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
-            self.entries += self.slots.get(&id).map_or(0, |slot| slot.group.entries());
+            if let Some(slot) = self.slots.get(&id) {
+                self.held.changed(slot.rule, 0, slot.group.entries());
+            }
             self.index(id);
         }
         Ok(orphans)

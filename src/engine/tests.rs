@@ -411,6 +411,43 @@ fn what_is_given_up_at_a_limit_is_ended_and_counted() {
     assert_eq!(step.evicted, BTreeMap::from([(RuleIndex(0), 1)]));
 }
 
+/// Who fills few groups of one rule with many matches must not push out the many small groups of
+/// another; and who opens many groups of one rule takes only from that rule.
+#[test]
+fn a_flood_of_one_rule_takes_nothing_from_another() {
+    let one = rules(Detector::Every, 10).rules[0].clone();
+    let other = Rule { meta: Arc::new(RuleMeta { id: "another".to_owned(), ..RuleMeta::default() }), ..one.clone() };
+    let both = Arc::new(RuleSet::of_rules(vec![one, other]));
+    let quiet = |name: u32| Match {
+        rule: RuleIndex(1),
+        group: GroupKey(vec![format!("quiet {name}").as_str().into()]),
+        ..matched(1, name, 0)
+    };
+    let flood = |group: u32, id: u32| Match {
+        group: GroupKey(vec![format!("flood {group}").as_str().into()]),
+        ..matched(2, 1000 + id, 0)
+    };
+    let of_quiet = |engine: &Engine| engine.slots.values().filter(|slot| slot.rule == RuleIndex(1)).count();
+
+    let limits = EngineLimits { max_entries: 100, ..EngineLimits::default() };
+    let mut engine = Engine::new(both.clone(), limits);
+    (0..40).for_each(|name| assert_eq!(engine.apply(&quiet(name), at(1)), Applied::Counted));
+    (0..300).for_each(|id| assert_eq!(engine.apply(&flood(id % 5, id), at(2)), Applied::Counted));
+    assert_eq!(of_quiet(&engine), 40);
+    assert!(engine.entries() <= 100);
+    let step = engine.take_step();
+    assert!(step.evicted[&RuleIndex(0)] > 0 && step.evicted.len() == 1, "{:?}", step.evicted);
+
+    let limits = EngineLimits { max_groups: 100, ..EngineLimits::default() };
+    let mut engine = Engine::new(both, limits);
+    (0..40).for_each(|name| assert_eq!(engine.apply(&quiet(name), at(1)), Applied::Counted));
+    (0..300).for_each(|id| assert_eq!(engine.apply(&flood(id, id), at(2)), Applied::Counted));
+    assert_eq!((of_quiet(&engine), engine.groups()), (40, 100));
+    assert_eq!(engine.take_step().evicted, BTreeMap::from([(RuleIndex(0), 240)]));
+    let counted: usize = engine.slots.values().map(|slot| slot.group.entries()).sum();
+    assert_eq!(engine.entries(), counted);
+}
+
 #[test]
 fn rows_of_a_changed_rule_are_dropped_and_those_of_another_version_refused() {
     let mut engine = Engine::new(rules(Detector::Every, 10), EngineLimits::default());

@@ -8,12 +8,15 @@
 //! Invariant: everything in a body comes out as a record, as foreign, or as bad with its place.
 //! One bad record never takes the others along.
 
+use std::fmt;
+
 use aws_lambda_events::event::{cloudwatch_logs::LogData, eventbridge::EventBridgeEvent};
 use serde::Deserialize;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::split::{Cut, Values};
-use super::unpack::{UnpackError, from_base64, unpack};
+use super::unpack::{Budget, UnpackError, from_base64, unpack};
 
 /// What comes out of a body.
 #[derive(Debug)]
@@ -34,15 +37,29 @@ pub enum Found<'a> {
 /// How much a body may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct EnvelopeLimits {
-    /// After decompression, of each layer.
+    /// Of the body, and of what decompression makes of it over all layers together.
     pub max_bytes: usize,
+    /// Of one record.
+    pub max_record_bytes: usize,
     /// Envelopes inside envelopes.
     pub max_depth: usize,
 }
 
 impl Default for EnvelopeLimits {
+    /// CloudTrail ends a record at 256 KB, or 1 MB where that was asked for; ours ends well above.
     fn default() -> Self {
-        Self { max_bytes: 256 << 20, max_depth: 6 }
+        Self { max_bytes: 256 << 20, max_record_bytes: 4 << 20, max_depth: 6 }
+    }
+}
+
+impl EnvelopeLimits {
+    /// Longest document of a captured file.
+    pub const MAX_DOCUMENT_BYTES: usize = 1 << 30;
+
+    /// For the pieces of a captured file: a person is there who meant the file to be read.
+    #[must_use]
+    pub fn of_captures() -> Self {
+        Self { max_bytes: Self::MAX_DOCUMENT_BYTES, ..Self::default() }
     }
 }
 
@@ -51,14 +68,19 @@ impl Default for EnvelopeLimits {
 /// # Errors
 /// When nothing of the body can be read: not text, or its compression is broken.
 pub fn open(body: &[u8], limits: EnvelopeLimits, visit: &mut dyn FnMut(Found<'_>)) -> Result<(), UnpackError> {
-    let text = unpack(body, limits.max_bytes)?;
-    open_text(&text, limits, visit);
+    let mut budget = Budget::new(limits.max_bytes);
+    let text = unpack(body, &mut budget)?;
+    open_within(&text, limits, budget, visit);
     Ok(())
 }
 
 /// [`open`] for a body that is text already.
 pub fn open_text(text: &str, limits: EnvelopeLimits, visit: &mut dyn FnMut(Found<'_>)) {
-    let mut opener = Opener { limits, visit, records: 0 };
+    open_within(text, limits, Budget::new(limits.max_bytes), visit);
+}
+
+fn open_within(text: &str, limits: EnvelopeLimits, budget: Budget, visit: &mut dyn FnMut(Found<'_>)) {
+    let mut opener = Opener { limits, budget, visit, records: 0 };
     if text.trim().is_empty() {
         opener.bad("", "the body is empty".to_owned());
     }
@@ -67,6 +89,7 @@ pub fn open_text(text: &str, limits: EnvelopeLimits, visit: &mut dyn FnMut(Found
 
 struct Opener<'v> {
     limits: EnvelopeLimits,
+    budget: Budget,
     visit: &'v mut dyn FnMut(Found<'_>),
     records: usize,
 }
@@ -115,6 +138,10 @@ impl Opener<'_> {
     }
 
     fn record(&mut self, raw: &str) {
+        let max_bytes = self.limits.max_record_bytes;
+        if raw.len() > max_bytes {
+            return self.bad("", format!("{} bytes, more than {max_bytes}: no record of CloudTrail", raw.len()));
+        }
         self.records += 1;
         (self.visit)(Found::Record(raw));
     }
@@ -152,9 +179,10 @@ impl Opener<'_> {
         if depth > self.limits.max_depth {
             return self.bad("", format!("more than {} lists or envelopes inside each other", self.limits.max_depth));
         }
-        match serde_json::from_str::<Vec<&RawValue>>(raw) {
-            Ok(items) => items.into_iter().for_each(|item| self.value(item.get(), depth + 1)),
-            Err(error) => self.bad("", format!("where a list of records was expected: {error}")),
+        // One at a time: a list of a hundred million zeros is never held.
+        let each = Each { opener: self, depth: depth + 1 };
+        if let Err(error) = serde_json::Deserializer::from_str(raw).deserialize_seq(each) {
+            self.bad("", format!("where a list of records was expected: {error}"));
         }
     }
 
@@ -226,7 +254,7 @@ impl Opener<'_> {
     fn packed_logs(&mut self, raw: &str, depth: usize) {
         let text = serde_json::from_str::<AwsLogs>(raw).map_err(|error| error.to_string()).and_then(|logs| {
             let packed = from_base64(logs.data.as_bytes()).map_err(|error| error.to_string())?;
-            let text = unpack(&packed, self.limits.max_bytes).map_err(|error| error.to_string())?;
+            let text = unpack(&packed, &mut self.budget).map_err(|error| error.to_string())?;
             Ok(text.into_owned())
         });
         match text {
@@ -243,6 +271,27 @@ impl Opener<'_> {
             Ok(data) => data.log_events.iter().for_each(|event| self.text(&event.message, depth + 1)),
             Err(error) => self.bad("", format!("a CloudWatch Logs message that does not hold together: {error}")),
         }
+    }
+}
+
+/// Hands the items of a list on.
+struct Each<'o, 'v> {
+    opener: &'o mut Opener<'v>,
+    depth: usize,
+}
+
+impl<'de> Visitor<'de> for Each<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            self.opener.value(item.get(), self.depth);
+        }
+        Ok(())
     }
 }
 

@@ -41,19 +41,40 @@ pub struct Values<'a> {
     at: usize,
     /// Inside a broken list, whose closing brackets are left over.
     salvaging: bool,
+    /// Why the list was broken off, until something else was told of it.
+    cut_off: Option<Cut<'a>>,
+    /// What may still be looked at in vain.
+    patience: usize,
     lines: LineCount,
 }
+
+/// A text is looked at this often before values over several lines are no longer looked for. A line
+/// that opens a bracket and never closes it costs a look at all that follows, so a text of such lines
+/// would cost the square of its length.
+const MAX_LOOKS: usize = 8;
+/// Short texts are cheap.
+const FREE_BYTES: usize = 1 << 20;
 
 impl<'a> Values<'a> {
     /// Starts at the beginning of `text`.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, at, salvaging: false, lines: LineCount::default() }
+        let patience = text.len().saturating_mul(MAX_LOOKS).saturating_add(FREE_BYTES);
+        Self { text, at, salvaging: false, cut_off: None, patience, lines: LineCount::default() }
     }
 
     fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// Where the next value may lie: in the line, once patience is spent.
+    fn window(&self) -> &'a str {
+        let rest = self.rest();
+        if self.patience > 0 {
+            return rest;
+        }
+        rest.split_inclusive('\n').next().unwrap_or_default()
     }
 
     fn skip_between(&mut self) {
@@ -64,24 +85,34 @@ impl<'a> Values<'a> {
 
     /// A value that does not parse: step into a list, else step over it.
     fn broken(&mut self, error: &serde_json::Error) -> Option<Cut<'a>> {
-        let rest = self.rest();
-        if !self.salvaging
-            && let Some(inside) = list_start(rest)
-        {
-            self.at += inside;
-            self.salvaging = true;
-            return None;
-        }
+        let rest = self.window();
+        let inside = list_start(rest).filter(|_| !self.salvaging);
         let place = self.lines.place(self.text, self.at);
         let column = if error.line() <= 1 { place.column + error.column().saturating_sub(1) } else { error.column() };
         let what = error.to_string();
         let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
         let reason = format!("not valid JSON at line {} column {column}: {what}", place.line + error.line().max(1) - 1);
-        self.at += lenient_end(rest).unwrap_or_else(|| next_line_value(rest));
-        Some(Cut::Broken { place, reason })
+        let cut = Cut::Broken { place, reason };
+        if let Some(inside) = inside {
+            self.at += inside;
+            self.salvaging = true;
+            // Cut off between two elements, the list looks whole from inside.
+            self.cut_off = error.is_eof().then_some(cut);
+            return None;
+        }
+        self.cut_off = None;
+        self.at += match lenient_end(rest) {
+            Ok(end) => end,
+            Err(looked_at) => {
+                self.patience = self.patience.saturating_sub(looked_at);
+                next_line_value(self.rest())
+            }
+        };
+        Some(cut)
     }
 
     fn junk(&mut self) -> Cut<'a> {
+        self.cut_off = None;
         let place = self.lines.place(self.text, self.at);
         let rest = self.rest();
         self.at += next_line_value(rest);
@@ -98,9 +129,9 @@ impl<'a> Iterator for Values<'a> {
             self.skip_between();
             let rest = self.rest();
             if !rest.starts_with(['{', '[']) {
-                return (!rest.is_empty()).then(|| self.junk());
+                return if rest.is_empty() { self.cut_off.take() } else { Some(self.junk()) };
             }
-            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            let mut stream = serde_json::Deserializer::from_str(self.window()).into_iter::<&RawValue>();
             match stream.next() {
                 Some(Ok(value)) => {
                     self.at += stream.byte_offset();
@@ -147,8 +178,8 @@ fn list_start(text: &str) -> Option<usize> {
     rest.strip_prefix('[').map(|elements| text.len() - elements.len())
 }
 
-/// Where a broken value ends if its brackets balance outside strings.
-fn lenient_end(text: &str) -> Option<usize> {
+/// Where a broken value ends if its brackets balance outside strings; else how far was looked.
+fn lenient_end(text: &str) -> Result<usize, usize> {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for (at, byte) in text.bytes().enumerate() {
         match (in_string, byte) {
@@ -156,18 +187,18 @@ fn lenient_end(text: &str) -> Option<usize> {
             (true, b'\\') => escaped = true,
             (true, b'"') | (false, b'"') => in_string = !in_string,
             // A raw line end inside a string: the string was never closed.
-            (true, b'\n') => return None,
+            (true, b'\n') => return Err(at),
             (false, b'{' | b'[') => depth += 1,
             (false, b'}' | b']') => {
                 depth = depth.saturating_sub(1);
                 if depth == 0 {
-                    return Some(at + 1);
+                    return Ok(at + 1);
                 }
             }
             _ => {}
         }
     }
-    None
+    Err(text.len())
 }
 
 /// The next line that begins with a bracket, or the end.
@@ -221,10 +252,32 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_cut_off_between_elements_is_told_of() {
+        for text in ["[", "{\"Records\":[", "[{\"a\":1}", "{\"Records\": [{\"a\":1},\n", "[{\"a\":1}]  [{\"a\":1},"] {
+            let got = cut(text);
+            assert!(got.last().is_some_and(|last| last.contains("not valid JSON at line")), "{text:?}: {got:?}");
+        }
+        let got = cut("[{\"a\":1},{\"b\":[");
+        assert_eq!(got.len(), 2, "{got:?}");
+    }
+
+    #[test]
     fn text_around_json_is_reported_and_passed() {
         let got = cut("a title: {\n{\"a\":1}\nend");
         assert_eq!((got.len(), got[1].as_str()), (3, "{\"a\":1}"));
         assert!(got[0].starts_with("1:1 not JSON: begins with \"a title: {"), "{}", got[0]);
+    }
+
+    #[test]
+    fn lines_that_never_close_cost_no_square_of_their_number() {
+        // Each of these looks like the beginning of all that follows.
+        let text = "{\"a\":\n".repeat(50_000) + "{\"b\":1}\n";
+        let cuts: Vec<_> = Values::new(&text).collect();
+        assert_eq!(cuts.last(), Some(&Cut::Value("{\"b\":1}")));
+        assert_eq!(cuts.len(), 50_001);
+        let mut values = Values::new(&text);
+        assert!(values.by_ref().all(|cut| matches!(cut, Cut::Broken { .. } | Cut::Value(_))));
+        assert_eq!(values.patience, 0);
     }
 
     proptest! {

@@ -62,7 +62,7 @@ pub struct FileResult {
 /// Opens a piece and hands each record, with its number in the file, to `record`.
 pub(super) fn read_piece(piece: &[u8], result: &mut FileResult, record: &mut dyn FnMut(&str, u64, &mut FileResult)) {
     let mut number = result.pieces_before;
-    let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+    let limits = EnvelopeLimits::of_captures();
     let opened = open(piece, limits, &mut |found| {
         number += 1;
         result.accounting.received += 1;

@@ -44,7 +44,7 @@ impl Survey {
             return;
         }
         let projection = Projection::fixed();
-        let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+        let limits = EnvelopeLimits::of_captures();
         // What cannot be read is told of by the second look.
         let _ = open(piece, limits, &mut |found| {
             let Found::Record(raw) = found else { return };

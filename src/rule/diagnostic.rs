@@ -144,6 +144,11 @@ impl fmt::Display for Diagnostic {
 /// The nearest of some names to one that is not among them, if any is near.
 #[must_use]
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    // Comparing costs the product of the lengths; what is longer than any name is like none.
+    const MAX_BYTES: usize = 128;
+    if name.len() > MAX_BYTES {
+        return None;
+    }
     let wanted = name.to_ascii_lowercase();
     known
         .map(|known| (strsim::damerau_levenshtein(&wanted, &known.to_ascii_lowercase()), known))

@@ -74,13 +74,15 @@ pub fn read_pieces(
     let mut input = std::io::BufReader::with_capacity(1 << 20, input);
     let head = std::io::BufRead::fill_buf(&mut input).map_err(|error| fail(error.to_string()))?;
     let packing = packing_of(head);
-    let mut input = reader(packing, input).map_err(|error| fail(error.to_string()))?;
+    let mut input = reader(packing, input);
     let mut held = Vec::new();
     let mut lines = None;
     let mut pieces = 0_u64;
     loop {
         let before = held.len();
         let wanted = if lines == Some(true) { PIECE_BYTES } else { before.max(PIECE_BYTES) };
+        // One byte more than the limit tells that there is more.
+        let wanted = wanted.min((max_bytes - before).saturating_add(1));
         let got = input.by_ref().take(wanted as u64).read_to_end(&mut held);
         let failed = got.as_ref().err().map(ToString::to_string);
         let ended = failed.is_some() || held.len() - before < wanted;
@@ -131,5 +133,44 @@ mod tests {
         assert_eq!(pieces(document.as_bytes(), usize::MAX), (vec![document.len()], true));
         assert_eq!(pieces(document.as_bytes(), 20 << 20), (vec![], false));
         assert_eq!(pieces(b"", usize::MAX), (vec![0], true));
+    }
+
+    /// Spaces without end, and how many of them were asked for.
+    struct Spaces(usize);
+
+    impl Read for Spaces {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            out.fill(b' ');
+            self.0 += out.len();
+            Ok(out.len())
+        }
+    }
+
+    #[test]
+    fn a_document_without_end_is_read_as_far_as_the_limit() {
+        let mut spaces = Spaces(0);
+        let mut visited = 0;
+        let result = read_pieces(Path::new("x"), &mut spaces, 40 << 20, &mut |_| visited += 1);
+        assert!(matches!(result, Err(CaptureError::TooLarge { .. })) && visited == 0);
+        assert!(spaces.0 < 42 << 20, "{}", spaces.0);
+    }
+
+    #[test]
+    fn a_packed_bomb_is_read_as_far_as_the_limit_and_packed_lines_stream() {
+        use std::io::Write as _;
+        let packed = |unit: &[u8], times: usize| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            for _ in 0..times {
+                encoder.write_all(unit).unwrap();
+            }
+            encoder.finish().unwrap()
+        };
+        let bomb = packed(&[b' '; 1 << 20], 60);
+        assert!(bomb.len() < 1 << 20, "{}", bomb.len());
+        assert_eq!(pieces(&bomb, 20 << 20), (vec![], false));
+        let line = format!("{{\"a\":\"{}\"}}\n", "x".repeat(1 << 20));
+        let (sizes, ok) = pieces(&packed(line.as_bytes(), 50), 20 << 20);
+        assert!(ok && sizes.iter().sum::<usize>() == 50 * line.len());
+        assert!(sizes.iter().all(|size| *size < 2 * PIECE_BYTES + line.len()), "{sizes:?}");
     }
 }

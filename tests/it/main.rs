@@ -6,6 +6,7 @@ mod banking;
 mod benign;
 mod evidence;
 mod explain;
+mod hostile;
 mod layering;
 mod learn;
 mod noise;

@@ -12,7 +12,7 @@ fn record(id: &str) -> Value {
 /// Ids of records, `foreign` or `bad: why` for the rest.
 fn found(body: &[u8]) -> Vec<String> {
     let mut out = Vec::new();
-    let result = open(body, EnvelopeLimits { max_bytes: 1 << 20, max_depth: 6 }, &mut |found| {
+    let result = open(body, EnvelopeLimits { max_bytes: 1 << 20, ..EnvelopeLimits::default() }, &mut |found| {
         out.push(match found {
             Found::Record(raw) => {
                 let value: Value = serde_json::from_str(raw).unwrap();

@@ -18,6 +18,13 @@ use crate::keys::supply::Resource;
 /// Of YAML: an account may have 100,000 keys in one Region, each with some fifty nodes.
 const MAX_NODES: usize = 8_000_000;
 
+/// The known name nearest to what was typed. Comparing costs the product of the lengths, so a long
+/// text is compared by how it begins.
+fn nearest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> &'n str {
+    let typed: String = typed.chars().take(128).collect();
+    known.min_by_key(|known| strsim::damerau_levenshtein(known, &typed)).unwrap_or("")
+}
+
 impl Inventory {
     /// Reads an inventory; `path` is only for messages.
     ///
@@ -200,7 +207,7 @@ impl Builder<'_> {
             let grants = ["ReEncryptFrom", "ReEncryptTo"];
             let known = OPERATIONS.iter().map(|known| known.name).chain(grants);
             if !known.clone().any(|name| pattern.matches(name)) {
-                let near = known.min_by_key(|name| strsim::damerau_levenshtein(name, &operation.value)).unwrap_or("");
+                let near = nearest(&operation.value, known);
                 let what = format!("no KMS operation is called '{}'; did you mean {near}?", operation.value);
                 self.mistake(operation, &what);
             }
@@ -222,7 +229,7 @@ impl Builder<'_> {
         for name in &file.domains {
             let known = self.inventory.domains.iter().map(|domain| domain.name.as_str());
             if !known.clone().any(|known| known == name.value) {
-                let near = known.min_by_key(|known| strsim::damerau_levenshtein(known, &name.value)).unwrap_or("");
+                let near = nearest(&name.value, known);
                 self.mistake(name, &format!("no domain is called '{}'; did you mean '{near}'?", name.value));
             }
         }

@@ -232,6 +232,9 @@ fn evidence_of(record: &Record<'_>) -> Arc<str> {
 /// Longest text of a group value or detail: what attackers choose ends somewhere.
 const MAX_VALUE_CHARS: usize = 512;
 
+/// Longest fact: the longest ARN that AWS has (2048). Facts are kept with every match.
+const MAX_FACT_CHARS: usize = 2048;
+
 fn text_of(fields: &Fields<'_>, id: FieldId) -> Option<String> {
     let values = fields.values(id);
     let text = values.first().and_then(FieldValue::to_text)?;
@@ -239,7 +242,7 @@ fn text_of(fields: &Fields<'_>, id: FieldId) -> Option<String> {
 }
 
 fn facts_of(fields: &Fields<'_>) -> Facts {
-    let text = |id| fields.text(id).map(Arc::from);
+    let text = |id| fields.text(id).map(|text| text.chars().take(MAX_FACT_CHARS).collect::<String>().into());
     Facts {
         principal: text(derived::PRINCIPAL),
         key: text(derived::KEY_ARN),

@@ -1,13 +1,13 @@
 //! An answer as CSV for spreadsheets: RFC 4180, a header row, lines end in CR LF.
 //!
-//! Invariant: no cell is a formula. Text that begins as one (`=`, `+`, `-`, `@`, tab, carriage
-//! return) gets an apostrophe before it; control characters are made visible.
+//! Invariant: no cell is a formula. Text that begins as one (`=`, `+`, `-`, `@`, also in full width,
+//! tab, line end) gets an apostrophe before it; control characters are made visible.
 
 use std::io::{self, Write};
 
 use super::question::Question;
 use super::row::Row;
-use crate::alert::redact::printable;
+use crate::alert::redact::{deceives, printable};
 
 /// The columns; those of the JSON lines, but for lists, which are joined by `; `.
 pub const COLUMNS: &[&str] = &[
@@ -117,7 +117,10 @@ fn cells(question: Question, row: &Row) -> Vec<String> {
 /// still was one.
 #[must_use]
 pub fn cell(text: &str) -> String {
-    let is_formula = text.trim_start().starts_with(['=', '+', '-', '@']) || text.starts_with(['\t', '\r', '\n']);
+    const BEGINS: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    // What a spreadsheet may leave out before it looks.
+    let seen = text.trim_start_matches(|c: char| c.is_whitespace() || deceives(c));
+    let is_formula = seen.starts_with(BEGINS) || text.starts_with(['\t', '\r', '\n']);
     let shown = printable(text);
     let shown = if is_formula { format!("'{shown}") } else { shown };
     if shown.contains([',', '"', '\r', '\n', ';', '\'']) || shown.starts_with(' ') || shown.ends_with(' ') {

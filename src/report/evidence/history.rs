@@ -94,7 +94,7 @@ impl Default for Surveyor {
 impl Surveyor {
     /// Reads one piece of a file. What cannot be read is told of at the second reading.
     pub fn read(&self, piece: &[u8], survey: &mut Survey) {
-        let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+        let limits = EnvelopeLimits::of_captures();
         let _ = open(piece, limits, &mut |found| {
             if let Found::Record(raw) = found
                 && let Ok(record) = decode(raw, &self.projection)

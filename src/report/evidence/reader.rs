@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     /// Reads one piece of a file.
     pub fn read(&self, file: &Path, piece: &[u8], result: &mut FileRows) {
         let mut number = result.pieces_before;
-        let limits = EnvelopeLimits { max_bytes: usize::MAX >> 1, ..EnvelopeLimits::default() };
+        let limits = EnvelopeLimits::of_captures();
         let opened = open(piece, limits, &mut |found| {
             number += 1;
             result.counts.read += 1;

@@ -1,0 +1,3 @@
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+kmswatch_fuzz::target!("record", kmswatch_fuzz::surfaces::record);
