@@ -203,7 +203,12 @@ impl<'t> Linker<'t, '_> {
             Kind::Correlation(correlation) => correlation.aliases.iter().any(|alias| alias.name == *path),
             Kind::Detection(_) | Kind::Filter { .. } => false,
         };
+        // A mistake made a thousand times in one text is one mistake, and looked at once.
+        let mut seen = BTreeSet::new();
         for (path, place) in document.used.iter().chain(extra).filter(|(path, _)| !is_alias(path)) {
+            if !seen.insert((path, place.line, place.column)) {
+                continue;
+            }
             let Err(unknown) = catalogue::check(path, only_kms) else { continue };
             let message = format!("no record has a field `{path}`");
             let help = unknown.nearest.map(|near| format!("did you mean `{near}`?"));

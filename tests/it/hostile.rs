@@ -294,6 +294,18 @@ fn a_name_of_absurd_length_is_compared_with_none() {
     surfaces::inventory(inventory.as_bytes());
 }
 
+/// Found by mutation: a name that no record has, a thousand times in one template, was looked up and
+/// told of a thousand times.
+#[test]
+fn a_mistake_made_often_in_one_place_is_told_once() {
+    let text = String::from_utf8(seed("rule", "single.yml")).unwrap();
+    let text = text.replace("'{kms.principal} disabled", &format!("'{{x{}}} disabled", "|cidr".repeat(20_000)));
+    let text = kmswatch::rule::RuleText { path: "family/rule.yml".into(), text };
+    let found = kmswatch::rule::RuleSet::compile(&[text]).diagnostics;
+    let told = found.iter().filter(|one| one.to_string().contains("field `cidr`")).count();
+    assert_eq!(told, 1, "{}", found.len());
+}
+
 /// Found by mutation: a list cut off between two of its elements looked whole, and the body was
 /// acknowledged although the rest of it was missing.
 #[test]
