@@ -4,7 +4,8 @@
 //! parked or given back; a task extends the claim on those whose visibility runs out. Times and
 //! limits: aws-facts 4.
 //!
-//! Invariant: a message is deleted only by [`Source::ack`].
+//! Invariants: a message is deleted only by [`Source::ack`]; the claim on one that is acknowledged or
+//! parked is not extended, so that it comes again when that did not reach the queue.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -189,15 +190,16 @@ impl Source for SqsSource {
     }
 
     async fn ack(&self, receipts: &[Receipt]) -> Result<Vec<Receipt>, SourceError> {
+        // Should every try to delete it fail, a message that is still claimed would stay hidden for
+        // twelve hours.
+        for receipt in receipts {
+            self.in_flight.remove(&receipt.0);
+        }
         let (client, url) = (self.client.clone(), self.settings.queue_url.clone());
         let handles = receipts.iter().map(|receipt| receipt.0.clone()).collect();
         let left: HashSet<String> =
             in_batches(handles, move |chunk| delete(client.clone(), url.clone(), chunk)).await.into_iter().collect();
-        let (left, gone): (Vec<_>, Vec<_>) = receipts.iter().cloned().partition(|receipt| left.contains(&receipt.0));
-        for receipt in gone {
-            self.in_flight.remove(&receipt.0);
-        }
-        Ok(left)
+        Ok(receipts.iter().filter(|receipt| left.contains(&receipt.0)).cloned().collect())
     }
 
     async fn park(&self, receipt: &Receipt) -> Result<(), SourceError> {
@@ -324,6 +326,35 @@ mod tests {
     #[test]
     fn poison_is_not_read_again_every_second_where_nothing_takes_it_away() {
         assert!(Poison::Stays.hidden_secs() >= 600 && Poison::Redriven.hidden_secs() <= 5);
+    }
+
+    /// A queue that nobody answers for.
+    fn unreachable_queue() -> SqsSource {
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+            .region(aws_sdk_sqs::config::Region::new("eu-west-1"))
+            .credentials_provider(aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "test"))
+            .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url("http://127.0.0.1:1")
+            .build();
+        let settings = SqsSettings {
+            queue_url: "http://127.0.0.1:1/111122223333/events".to_owned(),
+            wait: Duration::from_secs(1),
+            visibility: Duration::from_secs(30),
+            once_after_empty: None,
+        };
+        SqsSource::new(Client::from_conf(config), settings)
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_deleted_is_no_longer_hidden_from_the_next_receive() {
+        let source = unreachable_queue();
+        let message = Message::builder().receipt_handle("r1").message_id("m1").body("{}").build();
+        let receipt = source.delivery(message).unwrap().receipt;
+        assert_eq!(source.in_flight(), 1);
+        assert_eq!(source.ack(std::slice::from_ref(&receipt)).await.unwrap(), [receipt], "it is to be tried again");
+        assert_eq!(source.in_flight(), 0, "its claim would be extended for twelve hours");
     }
 
     #[tokio::test(start_paused = true)]

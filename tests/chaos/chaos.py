@@ -33,6 +33,8 @@ VISIBILITY_SECS = 5
 MAX_DEPTH = 600
 # A stop that takes longer is cut short, as service managers do.
 STOP_SECS = 25
+# kmswatch tries to acknowledge for less than this.
+OUTAGE_SECS = 45
 ACCOUNT = re.compile(
     r"records: (\d+) received = (\d+) applied \+ (\d+) duplicate \+ (\d+) filtered \+ (\d+) late \+ (\d+) unreadable"
 )
@@ -158,7 +160,6 @@ class Fire:
         self.world = world
         self.random = random.Random(seed)
         self.frozen_emulator = 0
-        self.long_partitions = 0
 
     def weather(self) -> None:
         """Fair, bad, or one kind of fault alone."""
@@ -206,13 +207,21 @@ class Fire:
         while time.monotonic() < until and not sender.error:
             time.sleep(min(4, self.random.expovariate(1 / self.world.calm)))
             self.strike()
-            # An outage that outlasts every try to acknowledge what is done.
-            if self.long_partitions < self.world.outages and self.world.process.did["killed"] > 20 * (self.long_partitions + 1):
-                self.long_partitions += 1
-                self.part(40)
             enough = self.world.process.did["killed"] >= kills and self.world.proxy.faults.total() >= faults
             if enough and not sender.is_alive():
-                return
+                break
+        for _ in range(self.world.outages):
+            self.outage()
+
+    def outage(self) -> None:
+        """The queue takes no deletion until every try at it is spent, and no start of kmswatch follows."""
+        world = self.world
+        world.proxy.weather = {}
+        world.process.revive()
+        world.proxy.refused = "DeleteMessageBatch"
+        world.stack.send([body for body in world.stream.bodies if body not in world.sender.poison][:100])
+        time.sleep(OUTAGE_SECS)
+        world.proxy.refused = ""
 
 
 class World:
@@ -263,7 +272,7 @@ class World:
         self.process.revive()
         self.sender.pause = 0
         print(f"healed after {self.process.did['killed']} kills and {self.proxy.faults.total()} faults; draining", flush=True)
-        self.drain(900)
+        self.drain(float(__import__("os").environ.get("CHAOS_DRAIN", "900")))
         self.stack.send(self.stream.closing(time.time()))
         self.drain(120)
 
@@ -373,7 +382,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=50, help="at least, if the minutes suffice")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calm", type=float, default=1.0, help="seconds between blows, on the average")
-    parser.add_argument("--outages", type=int, default=0, help="of 40 seconds")
+    parser.add_argument("--outages", type=int, default=0, help="at the end: nothing can be deleted from the queue for a while")
     parser.add_argument("--keep", metavar="FOLDER", help="logs, state and pages stay there")
     given = vars(parser.parse_args())
     keep = given.pop("keep")

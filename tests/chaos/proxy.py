@@ -25,6 +25,7 @@ KINDS = BEFORE + AFTER + WHILE
 
 LENGTH = re.compile(rb"(?im)^content-length:\s*(\d+)\s*$")
 CONNECTION = re.compile(rb"(?im)^connection:[^\r\n]*\r\n")
+TARGET = re.compile(rb"(?im)^x-amz-target:\s*(\S+)\s*$")
 STATUS = {"500": "500 Internal Server Error", "503": "503 Service Unavailable", "500 after": "500 Internal Server Error"}
 
 
@@ -42,6 +43,8 @@ class Proxy:
         self.faults: Counter[str] = Counter()
         self.requests = 0
         self.weather: dict[str, float] = {}
+        # Calls of this name are refused, whatever the weather.
+        self.refused = ""
         self.endpoint = ""
         self._parted = False
         self._writers: set[asyncio.StreamWriter] = set()
@@ -101,6 +104,10 @@ class Proxy:
         length = LENGTH.search(head)
         body = await reader.readexactly(int(length[1])) if length else b""
         self.requests += 1
+        target = TARGET.search(head)
+        if self.refused and target and target[1].decode().endswith(self.refused):
+            self.faults["refused"] += 1
+            return await send(writer, canned(STATUS["503"], b"{}"))
         fault = self._draw()
         if fault == "cut":
             return False
