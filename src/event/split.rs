@@ -41,7 +41,18 @@ pub struct Values<'a> {
     at: usize,
     /// Inside a broken list, whose closing brackets are left over.
     salvaging: bool,
+    /// That list, while nothing was reported of it and its end was not seen: a text that is cut
+    /// between two elements would otherwise look whole.
+    unclosed: Option<Unclosed>,
     lines: LineCount,
+}
+
+/// A list that was stepped into.
+#[derive(Clone, Copy, Debug)]
+struct Unclosed {
+    place: Place,
+    /// Brackets that it takes to close it.
+    brackets: usize,
 }
 
 impl<'a> Values<'a> {
@@ -49,7 +60,7 @@ impl<'a> Values<'a> {
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, at, salvaging: false, lines: LineCount::default() }
+        Self { text, at, salvaging: false, unclosed: None, lines: LineCount::default() }
     }
 
     fn rest(&self) -> &'a str {
@@ -59,7 +70,15 @@ impl<'a> Values<'a> {
     fn skip_between(&mut self) {
         let salvaging = self.salvaging;
         let blank = |c: char| c.is_whitespace() || c == ',' || c == '\u{1e}' || (salvaging && matches!(c, ']' | '}'));
+        let from = self.at;
         self.at = self.text.len() - self.rest().trim_start_matches(blank).len();
+        if let Some(list) = &mut self.unclosed {
+            let skipped = self.text.get(from..self.at).unwrap_or_default();
+            list.brackets = list.brackets.saturating_sub(skipped.matches([']', '}']).count());
+            if list.brackets == 0 {
+                self.unclosed = None;
+            }
+        }
     }
 
     /// A value that does not parse: step into a list, else step over it.
@@ -68,10 +87,13 @@ impl<'a> Values<'a> {
         if !self.salvaging
             && let Some(inside) = list_start(rest)
         {
+            let brackets = if rest.starts_with('{') { 2 } else { 1 };
+            self.unclosed = Some(Unclosed { place: self.lines.place(self.text, self.at), brackets });
             self.at += inside;
             self.salvaging = true;
             return None;
         }
+        self.unclosed = None;
         let place = self.lines.place(self.text, self.at);
         let column = if error.line() <= 1 { place.column + error.column().saturating_sub(1) } else { error.column() };
         let what = error.to_string();
@@ -82,6 +104,7 @@ impl<'a> Values<'a> {
     }
 
     fn junk(&mut self) -> Cut<'a> {
+        self.unclosed = None;
         let place = self.lines.place(self.text, self.at);
         let rest = self.rest();
         self.at += next_line_value(rest);
@@ -97,8 +120,12 @@ impl<'a> Iterator for Values<'a> {
         loop {
             self.skip_between();
             let rest = self.rest();
+            if rest.is_empty() {
+                let reason = "the text ends within the list that begins here: it was cut short".to_owned();
+                return self.unclosed.take().map(|list| Cut::Broken { place: list.place, reason });
+            }
             if !rest.starts_with(['{', '[']) {
-                return (!rest.is_empty()).then(|| self.junk());
+                return Some(self.junk());
             }
             let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
             match stream.next() {
@@ -218,6 +245,28 @@ mod tests {
         assert!(got[1].starts_with("3:2"), "{}", got[1]);
         let got = cut("[{\"a\":1},{\"b\":[");
         assert_eq!((got.len(), got[0].as_str()), (2, "{\"a\":1}"), "{got:?}");
+    }
+
+    #[test]
+    fn a_list_that_is_cut_between_elements_is_not_taken_for_whole() {
+        let whole = "{\"Records\": [{\"a\":1},\n {\"b\":[2]}]}";
+        assert_eq!(cut(whole), [whole]);
+        let begins = whole.find('[').unwrap() + 1;
+        for end in begins..whole.len() {
+            let got = cut(&whole[..end]);
+            assert!(
+                got.iter().any(|cut| cut.contains("not valid JSON") || cut.ends_with("cut short")),
+                "{end}: {got:?}"
+            );
+        }
+        assert_eq!(cut("[").len(), 1);
+        assert!(cut("{\"a\":1}\n[{\"b\":2}, ")[2].starts_with("2:1 the text ends within the list"));
+        assert_eq!(cut("[{\"a\":1},{\"b\":2},]").len(), 2, "a comma too many is no loss");
+        let got = cut("[{\"a\":1},\n{\"b\":2}\n{\"c\":3}\n");
+        assert_eq!(
+            (got.len(), got[3].as_str()),
+            (4, "1:1 the text ends within the list that begins here: it was cut short")
+        );
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl SqsSource {
     /// Asks the queue about itself.
     ///
     /// # Errors
-    /// When it is not there or may not be read.
+    /// Fatal when it is not there or may not be read; to be tried again when nobody answers.
     pub async fn check(&self) -> Result<QueueCheck, SourceError> {
         let got = self
             .client
@@ -118,7 +118,13 @@ impl SqsSource {
             .attribute_names(QueueAttributeName::All)
             .send()
             .await
-            .map_err(|error| classify("GetQueueAttributes", error.code(), &DisplayErrorContext(&error)))?;
+            .map_err(|error| {
+                let status = error.raw_response().map(|answer| answer.status().as_u16());
+                match classify("GetQueueAttributes", error.code(), &DisplayErrorContext(&error)) {
+                    SourceError::Retry(reason) if is_refusal(status, error.code()) => SourceError::Fatal(reason),
+                    other => other,
+                }
+            })?;
         let attribute = |name| got.attributes().and_then(|attributes| attributes.get(&name)).cloned();
         let has_dead_letter_queue =
             attribute(QueueAttributeName::RedrivePolicy).is_some_and(|policy| !policy.is_empty());
@@ -319,6 +325,12 @@ fn classify(call: &str, code: Option<&str>, detail: &dyn std::fmt::Display) -> S
     }
 }
 
+/// Whether an answer says that the caller has to change something: at the start a person waits for it.
+fn is_refusal(status: Option<u16>, code: Option<&str>) -> bool {
+    let throttled = status == Some(429) || code.is_some_and(|code| code.contains("Throttl"));
+    status.is_some_and(|status| (400..500).contains(&status)) && !throttled
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +357,17 @@ mod tests {
             once_after_empty: None,
         };
         SqsSource::new(Client::from_conf(config), settings)
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_nobody_answers_for_is_asked_again_and_one_that_refuses_is_not() {
+        assert!(matches!(unreachable_queue().check().await, Err(SourceError::Retry(_))));
+        assert!(is_refusal(Some(403), Some("AccessDenied")) && is_refusal(Some(400), Some("InvalidSecurity")));
+        for (status, code) in
+            [(None, None), (Some(503), None), (Some(400), Some("RequestThrottled")), (Some(429), None)]
+        {
+            assert!(!is_refusal(status, code), "{status:?} {code:?}");
+        }
     }
 
     #[tokio::test]

@@ -72,7 +72,7 @@ class Stream:
         self._numbers = 0
         while len(self.events) + len(self.others) < records:
             story = self.random.choices(
-                (self._ordinary, self._written, self._denials, self._described, self._disabled), (40, 2, 5, 4, 4)
+                (self._ordinary, self._written, self._denials, self._described, self._disabled), (400, 2, 5, 4, 4)
             )[0]
             story()
         self.records = len(self.events) + len(self.others)
