@@ -28,7 +28,7 @@ use crate::sink::sns::SnsSink;
 use crate::sink::terminal::TerminalSink;
 use crate::sink::{Sink, SinkError};
 use crate::source::directory::{DirectorySettings, DirectorySource};
-use crate::source::sqs::{QueueCheck, SqsSettings, SqsSource};
+use crate::source::sqs::{SqsSettings, SqsSource};
 use crate::source::{Source, SourceError};
 use crate::store::StateStore;
 use crate::store::redb::RedbStore;
@@ -227,12 +227,8 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
                 client,
                 SqsSettings { queue_url: queue_url.clone(), wait, visibility, once_after_empty },
             );
-            let Some(check) = reach(&source, &with.stop).await.with_context(|| format!("queue {queue_url}"))? else {
+            if !reach(&source, &queue_url, &with.stop).await? {
                 return Ok(Ended { pending: with.store.pending_len().unwrap_or(0), ..Ended::default() });
-            };
-            tracing::info!(waiting = check.waiting, "reading {queue_url}");
-            if !check.has_dead_letter_queue {
-                tracing::error!("the queue has no dead-letter queue: what cannot be read will come again for ever");
             }
             Ok(with.drive(source).await)
         }
@@ -240,24 +236,31 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
 }
 
 /// Asks the queue about itself until it answers, for a while: a start must survive what a run does.
-/// Nothing, when it is to stop before.
-async fn reach(source: &SqsSource, stop: &CancellationToken) -> Result<Option<QueueCheck>, SourceError> {
+/// False when it is to stop before.
+async fn reach(source: &SqsSource, queue_url: &str, stop: &CancellationToken) -> anyhow::Result<bool> {
     let began = tokio::time::Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let checked = tokio::select! {
             checked = source.check() => checked,
-            () = stop.cancelled() => return Ok(None),
+            () = stop.cancelled() => return Ok(false),
         };
         match checked {
             Err(SourceError::Retry(reason)) if began.elapsed() < REACH_WITHIN => {
                 tracing::warn!(%reason, "the queue does not answer; trying again");
                 tokio::select! {
                     () = tokio::time::sleep(backoff.pause(fastrand::f64())) => {}
-                    () = stop.cancelled() => return Ok(None),
+                    () = stop.cancelled() => return Ok(false),
                 }
             }
-            checked => return checked.map(Some),
+            checked => {
+                let check = checked.with_context(|| format!("queue {queue_url}"))?;
+                tracing::info!(waiting = check.waiting, "reading {queue_url}");
+                if !check.has_dead_letter_queue {
+                    tracing::error!("the queue has no dead-letter queue: what cannot be read will come again for ever");
+                }
+                return Ok(true);
+            }
         }
     }
 }

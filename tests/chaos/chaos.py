@@ -272,7 +272,7 @@ class World:
         self.process.revive()
         self.sender.pause = 0
         print(f"healed after {self.process.did['killed']} kills and {self.proxy.faults.total()} faults; draining", flush=True)
-        self.drain(float(__import__("os").environ.get("CHAOS_DRAIN", "900")))
+        self.drain(600)
         self.stack.send(self.stream.closing(time.time()))
         self.drain(120)
 

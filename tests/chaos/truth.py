@@ -153,10 +153,15 @@ class Stream:
     def _poison(self, number: int) -> str:
         """No two are the same."""
         some = self.others + [event.record for event in self.events]
-        cut = json.dumps(self.random.choice(some) | {"requestID": f"poison-{number}"})
-        return self.random.choice(
-            (f"not JSON at all, {number}", cut[: len(cut) // 2], f'{{"Records": [{cut}, {{"eventID": {number}}}]}}', "[" * (number + 1))
+        cut = json.dumps({"requestID": f"poison-{number}"} | self.random.choice(some) | {"requestID": f"poison-{number}"})
+        kinds = (
+            f"not JSON at all, {number}",
+            cut[: len(cut) // 2],
+            f'{{"Records": [{cut}, {{"eventID": {number}}}]}}',
+            f'{{"Records": [{cut},',
+            "[" * (number + 1),
         )
+        return self.random.choice(kinds)
 
     def _bodies(self) -> list[str]:
         records = [event.record for event in self.events] + self.others
