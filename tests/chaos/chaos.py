@@ -51,6 +51,7 @@ class Process:
         self.config = folder / "kmswatch.toml"
         text = lab.configuration(stack, folder, self.admin_port, rules=HERE / "rules")
         text = text.replace(stack.emulator.endpoint, proxy.endpoint)
+        text = re.sub(r"(?m)^pollers = .*$", "pollers = 8", text)
         text = re.sub(r"(?m)^visibility_secs = .*$", f"visibility_secs = {VISIBILITY_SECS}", text)
         self.config.write_text(text)
         (folder / "state").mkdir()
@@ -167,12 +168,15 @@ class Fire:
         if some < 0.15:
             chances = {}
         elif some < 0.6:
-            chances = {kind: 0.03 for kind in KINDS} | {"hang": 0.004}
+            return self.bad_weather()
         elif some < 0.8:
             chances = {kind: 0.06 for kind in KINDS} | {"hang": 0.01}
         else:
             chances = {self.random.choice(BEFORE + AFTER): 0.5}
         self.world.proxy.weather = chances
+
+    def bad_weather(self) -> None:
+        self.world.proxy.weather = {kind: 0.03 for kind in KINDS} | {"hang": 0.004}
 
     def strike(self) -> None:
         process, some = self.world.process, self.random.random()
@@ -203,7 +207,7 @@ class Fire:
     def burn(self, until: float, kills: int, faults: int) -> None:
         """Until all is sent and enough has gone wrong, or time is up."""
         sender = self.world.sender
-        self.weather()
+        self.bad_weather()
         while time.monotonic() < until and not sender.error:
             time.sleep(min(4, self.random.expovariate(1 / self.world.calm)))
             self.strike()
@@ -227,10 +231,9 @@ class Fire:
 class World:
     """Everything, and its end."""
 
-    def __init__(self, folder: Path, records: int, seed: int, seconds: float, outages: int, emulator: lab.Emulator | None = None):
+    def __init__(self, folder: Path, records: int, seed: int, seconds: float, outages: int):
         self.folder = folder
-        self.own_emulator = emulator is None
-        self.emulator = emulator or lab.Emulator(folder).start()
+        self.emulator = lab.Emulator(folder).start()
         self.stack = lab.Stack(self.emulator, name=f"chaos{seed}", prefix=f"chaos{seed}")
         self.proxy = Proxy(int(self.emulator.endpoint.rsplit(":", 1)[1]), seed).start()
         self.stream = Stream(records, seed, time.time())
@@ -259,8 +262,7 @@ class World:
             self.subscriber.join(60)
             self.process.stop()
             self.proxy.stop()
-            if self.own_emulator:
-                self.emulator.stop()
+            self.emulator.stop()
         if self.sender.error:
             raise self.sender.error
         return judge(self.subscriber.pages, self.stream.truth(), self.sender.labels)
@@ -362,10 +364,10 @@ def report(world: World, verdict: Verdict) -> list[str]:
 
 
 def run(folder: Path, records: int, minutes: float, kills: int, faults: int, seed: int, calm: float, outages: int,
-        emulator: lab.Emulator | None = None) -> list[str]:
+        sending: float | None = None) -> list[str]:
     """One world, from beginning to end; what must not be in it."""
     began = time.monotonic()
-    world = World(folder, records, seed, minutes * 60 * 0.7, outages, emulator)
+    world = World(folder, records, seed, minutes * 60 * 0.7 if sending is None else sending, outages)
     verdict = world.live(began + minutes * 60, kills, faults, calm)
     failures = report(world, verdict)
     for what, count, wanted in (("kills", world.process.did["killed"], kills), ("faults", world.proxy.faults.total(), faults)):
@@ -382,7 +384,8 @@ def run(folder: Path, records: int, minutes: float, kills: int, faults: int, see
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=3000)
-    parser.add_argument("--minutes", type=float, default=2, help="of trouble; draining comes after")
+    parser.add_argument("--minutes", type=float, default=2, help="of trouble at most; draining comes after")
+    parser.add_argument("--sending", type=float, metavar="SECONDS", help="that the records are spread over; else most of the minutes")
     parser.add_argument("--kills", type=int, default=10, help="at least, or the run has failed")
     parser.add_argument("--faults", type=int, default=50, help="at least, or the run has failed")
     parser.add_argument("--seed", type=int, default=1)

@@ -13,7 +13,7 @@ import truth  # noqa: E402
 
 
 def test_under_fire_nothing_is_lost_doubled_or_left(tmp_path):
-    failures = chaos.run(tmp_path, records=3000, minutes=2, kills=12, faults=60, seed=1, calm=0.7, outages=0)
+    failures = chaos.run(tmp_path, records=2500, minutes=3, kills=10, faults=50, seed=1, calm=0.4, outages=0, sending=15)
     assert not failures, "\n".join(failures)
 
 
