@@ -16,6 +16,7 @@ use super::reload::{Watched, watch};
 use super::{Exit, Usage, refresh, say};
 use crate::alert::Alert;
 use crate::config::{AwsSettings, EXAMPLE, Settings, SinkKind, SourceSettings};
+use crate::pipeline::backoff::Backoff;
 use crate::pipeline::drive::{DriveSettings, Ended, Parts, drive};
 use crate::pipeline::health::Health;
 use crate::pipeline::plan::Plan;
@@ -26,9 +27,9 @@ use crate::sink::file::FileSink;
 use crate::sink::sns::SnsSink;
 use crate::sink::terminal::TerminalSink;
 use crate::sink::{Sink, SinkError};
-use crate::source::Source;
 use crate::source::directory::{DirectorySettings, DirectorySource};
 use crate::source::sqs::{SqsSettings, SqsSource};
+use crate::source::{Source, SourceError};
 use crate::store::StateStore;
 use crate::store::redb::RedbStore;
 use crate::telemetry::Gauge;
@@ -41,6 +42,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const SNS_WITHIN: Duration = Duration::from_secs(15);
 /// An answer of SQS comes within this after the wait that was asked for.
 const SQS_OVER_WAIT: Duration = Duration::from_secs(10);
+/// The queue answers within this at the start, or whoever started the process is told why.
+const REACH_WITHIN: Duration = Duration::from_secs(60);
 /// A sink answers within this, its own retries included.
 const DELIVER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -224,12 +227,40 @@ async fn serve(settings: Settings, once: bool, plan: Plan, store: Arc<RedbStore>
                 client,
                 SqsSettings { queue_url: queue_url.clone(), wait, visibility, once_after_empty },
             );
-            let check = source.check().await.with_context(|| format!("queue {queue_url}"))?;
-            tracing::info!(waiting = check.waiting, "reading {queue_url}");
-            if !check.has_dead_letter_queue {
-                tracing::error!("the queue has no dead-letter queue: what cannot be read will come again for ever");
+            if !reach(&source, &queue_url, &with.stop).await? {
+                return Ok(Ended { pending: with.store.pending_len().unwrap_or(0), ..Ended::default() });
             }
             Ok(with.drive(source).await)
+        }
+    }
+}
+
+/// Asks the queue about itself until it answers, for a while: a start must survive what a run does.
+/// False when it is to stop before.
+async fn reach(source: &SqsSource, queue_url: &str, stop: &CancellationToken) -> anyhow::Result<bool> {
+    let began = tokio::time::Instant::now();
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        let checked = tokio::select! {
+            checked = source.check() => checked,
+            () = stop.cancelled() => return Ok(false),
+        };
+        match checked {
+            Err(SourceError::Retry(reason)) if began.elapsed() < REACH_WITHIN => {
+                tracing::warn!(%reason, "the queue does not answer; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(backoff.pause(fastrand::f64())) => {}
+                    () = stop.cancelled() => return Ok(false),
+                }
+            }
+            checked => {
+                let check = checked.with_context(|| format!("queue {queue_url}"))?;
+                tracing::info!(waiting = check.waiting, "reading {queue_url}");
+                if !check.has_dead_letter_queue {
+                    tracing::error!("the queue has no dead-letter queue: what cannot be read will come again for ever");
+                }
+                return Ok(true);
+            }
         }
     }
 }

@@ -52,7 +52,8 @@ pub enum SourceError {
 pub trait Source: Send + Sync {
     /// Waits for deliveries, at most for the source's own poll time.
     fn receive(&self) -> impl Future<Output = Result<Received, SourceError>> + Send;
-    /// Acknowledges; returns the receipts that the source did not take, to be tried again.
+    /// Acknowledges; returns the receipts that the source did not take, to be tried again. One that it
+    /// never takes comes again by itself.
     fn ack(&self, receipts: &[Receipt]) -> impl Future<Output = Result<Vec<Receipt>, SourceError>> + Send;
     /// Gives a delivery up to the source's own dead-letter path: it is never acknowledged. The
     /// source stops extending its claim on it.

@@ -4,7 +4,8 @@
 //! parked or given back; a task extends the claim on those whose visibility runs out. Times and
 //! limits: aws-facts 4.
 //!
-//! Invariant: a message is deleted only by [`Source::ack`].
+//! Invariants: a message is deleted only by [`Source::ack`]; the claim on one that is acknowledged or
+//! parked is not extended, so that it comes again when that did not reach the queue.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ impl SqsSource {
     /// Asks the queue about itself.
     ///
     /// # Errors
-    /// When it is not there or may not be read.
+    /// Fatal when it is not there or may not be read; to be tried again when nobody answers.
     pub async fn check(&self) -> Result<QueueCheck, SourceError> {
         let got = self
             .client
@@ -117,7 +118,13 @@ impl SqsSource {
             .attribute_names(QueueAttributeName::All)
             .send()
             .await
-            .map_err(|error| classify("GetQueueAttributes", error.code(), &DisplayErrorContext(&error)))?;
+            .map_err(|error| {
+                let status = error.raw_response().map(|answer| answer.status().as_u16());
+                match classify("GetQueueAttributes", error.code(), &DisplayErrorContext(&error)) {
+                    SourceError::Retry(reason) if is_refusal(status, error.code()) => SourceError::Fatal(reason),
+                    other => other,
+                }
+            })?;
         let attribute = |name| got.attributes().and_then(|attributes| attributes.get(&name)).cloned();
         let has_dead_letter_queue =
             attribute(QueueAttributeName::RedrivePolicy).is_some_and(|policy| !policy.is_empty());
@@ -189,15 +196,16 @@ impl Source for SqsSource {
     }
 
     async fn ack(&self, receipts: &[Receipt]) -> Result<Vec<Receipt>, SourceError> {
+        // Should every try to delete it fail, a message that is still claimed would stay hidden for
+        // twelve hours.
+        for receipt in receipts {
+            self.in_flight.remove(&receipt.0);
+        }
         let (client, url) = (self.client.clone(), self.settings.queue_url.clone());
         let handles = receipts.iter().map(|receipt| receipt.0.clone()).collect();
         let left: HashSet<String> =
             in_batches(handles, move |chunk| delete(client.clone(), url.clone(), chunk)).await.into_iter().collect();
-        let (left, gone): (Vec<_>, Vec<_>) = receipts.iter().cloned().partition(|receipt| left.contains(&receipt.0));
-        for receipt in gone {
-            self.in_flight.remove(&receipt.0);
-        }
-        Ok(left)
+        Ok(receipts.iter().filter(|receipt| left.contains(&receipt.0)).cloned().collect())
     }
 
     async fn park(&self, receipt: &Receipt) -> Result<(), SourceError> {
@@ -317,6 +325,12 @@ fn classify(call: &str, code: Option<&str>, detail: &dyn std::fmt::Display) -> S
     }
 }
 
+/// Whether an answer says that the caller has to change something: at the start a person waits for it.
+fn is_refusal(status: Option<u16>, code: Option<&str>) -> bool {
+    let throttled = status == Some(429) || code.is_some_and(|code| code.contains("Throttl"));
+    status.is_some_and(|status| (400..500).contains(&status)) && !throttled
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +338,46 @@ mod tests {
     #[test]
     fn poison_is_not_read_again_every_second_where_nothing_takes_it_away() {
         assert!(Poison::Stays.hidden_secs() >= 600 && Poison::Redriven.hidden_secs() <= 5);
+    }
+
+    /// A queue that nobody answers for.
+    fn unreachable_queue() -> SqsSource {
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest())
+            .region(aws_sdk_sqs::config::Region::new("eu-west-1"))
+            .credentials_provider(aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "test"))
+            .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url("http://127.0.0.1:1")
+            .build();
+        let settings = SqsSettings {
+            queue_url: "http://127.0.0.1:1/111122223333/events".to_owned(),
+            wait: Duration::from_secs(1),
+            visibility: Duration::from_secs(30),
+            once_after_empty: None,
+        };
+        SqsSource::new(Client::from_conf(config), settings)
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_nobody_answers_for_is_asked_again_and_one_that_refuses_is_not() {
+        assert!(matches!(unreachable_queue().check().await, Err(SourceError::Retry(_))));
+        assert!(is_refusal(Some(403), Some("AccessDenied")) && is_refusal(Some(400), Some("InvalidSecurity")));
+        for (status, code) in
+            [(None, None), (Some(503), None), (Some(400), Some("RequestThrottled")), (Some(429), None)]
+        {
+            assert!(!is_refusal(status, code), "{status:?} {code:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_deleted_is_no_longer_hidden_from_the_next_receive() {
+        let source = unreachable_queue();
+        let message = Message::builder().receipt_handle("r1").message_id("m1").body("{}").build();
+        let receipt = source.delivery(message).unwrap().receipt;
+        assert_eq!(source.in_flight(), 1);
+        assert_eq!(source.ack(std::slice::from_ref(&receipt)).await.unwrap(), [receipt], "it is to be tried again");
+        assert_eq!(source.in_flight(), 0, "its claim would be extended for twelve hours");
     }
 
     #[tokio::test(start_paused = true)]
