@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "deploy" / "local")]
 
 import lab  # noqa: E402
-from judge import Verdict, final, judge  # noqa: E402
+from judge import Verdict, judge  # noqa: E402
 from proxy import AFTER, BEFORE, KINDS, Proxy  # noqa: E402
 from truth import Stream  # noqa: E402
 
