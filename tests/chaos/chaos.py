@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "deploy" / "local")]
 
 import lab  # noqa: E402
-from judge import Verdict, final, judge  # noqa: E402
+from judge import Verdict, judge  # noqa: E402
 from proxy import AFTER, BEFORE, KINDS, Proxy  # noqa: E402
 from truth import Stream  # noqa: E402
 
@@ -128,6 +128,7 @@ class Sender(threading.Thread):
         self.poison = set(stream.poison)
         self.labels: dict[str, str] = {}
         self.messages = len(self.waiting)
+        self.sent = 0
         self.pause = seconds / max(1, self.messages / 10)
         self.over = threading.Event()
         self.error: Exception | None = None
@@ -138,6 +139,7 @@ class Sender(threading.Thread):
                 while number % 20 == 0 and not self.over.is_set() and self.stack.depth(self.stack.queue) > MAX_DEPTH:
                     time.sleep(0.2)
                 self.send(batch)
+                self.sent += len(batch)
                 self.over.wait(self.pause)
         except Exception as error:  # noqa: BLE001 - told by the main thread
             self.error = error
@@ -273,7 +275,8 @@ class World:
         self.proxy.heal()
         self.process.revive()
         self.sender.pause = 0
-        print(f"healed after {self.process.did['killed']} kills and {self.proxy.faults.total()} faults; draining", flush=True)
+        print(f"healed after {self.process.did['killed']} kills and {self.proxy.faults.total()} faults, with {self.sender.sent} of "
+              f"{self.sender.messages} messages sent; draining", flush=True)
         self.drain(600)
         self.stack.send(self.stream.closing(time.time()))
         self.drain(120)
